@@ -1,0 +1,203 @@
+"""A Lie algebra as a value: g = exp(sum_i w_i L_i) acts as x -> g x, with w drawn from a law."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from equivariant.compare import closure_error
+from equivariant.exponential import exponential
+from equivariant.law import CoefficientLaw, check_finite
+
+__all__ = ["FORMAT", "LieAlgebra"]
+
+FORMAT = "lie-algebra/1"
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class LieAlgebra:
+    """A basis of generators with everything needed to use it: what crosses from discovery to models.
+
+    Args:
+        basis: generators L, shape (c, k, k); c may be 0 (no symmetry). A copy is kept, detached.
+        law: law of the coefficients; default standard normal.
+        origin: the fixed point (k,) the group turns about; default 0.
+        coordinates: k names, with units where they have one, e.g. ``"E [GeV]"``; default ``x0, x1, ...``
+        space: ``"data"`` or ``"latent:<encoder digest>"``.
+        provenance: how the basis was made; anything ``json`` can write.
+
+    Equality is by ``digest`` (content) or by ``equivariant.compare`` (span).
+    Raises ``ValueError`` when a shape, a dtype or a number is wrong.
+    """
+
+    basis: Tensor
+    law: CoefficientLaw
+    origin: Tensor
+    coordinates: tuple[str, ...]
+    space: str
+    provenance: dict[str, Any]
+
+    def __init__(
+        self,
+        basis: Tensor,
+        law: CoefficientLaw | None = None,
+        origin: Tensor | None = None,
+        coordinates: Sequence[str] | None = None,
+        space: str = "data",
+        provenance: dict[str, Any] | None = None,
+    ):
+        _check_basis(basis)
+        c, k = basis.shape[:2]
+        law = CoefficientLaw.normal(c) if law is None else law
+        if len(law.mean) != c:
+            raise ValueError(f"the law must have one mean per generator ({c}), got {len(law.mean)}")
+        origin = basis.new_zeros(k) if origin is None else origin
+        if tuple(origin.shape) != (k,):
+            raise ValueError(
+                f"origin must have shape ({k},) like the basis acts on, got {tuple(origin.shape)}"
+            )
+        check_finite("origin", origin)
+        names = tuple(f"x{i}" for i in range(k)) if coordinates is None else tuple(coordinates)
+        _check_names(names, k)
+        values = {
+            "basis": basis.detach().clone(),
+            "law": law.to(basis),
+            "origin": origin.detach().to(basis).clone(),
+            "coordinates": names,
+            "space": space,
+            "provenance": _json_copy(provenance or {}),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def dim(self) -> int:
+        """k, the size of the vectors the group acts on."""
+        return self.basis.shape[-1]
+
+    @property
+    def n_generators(self) -> int:
+        """c, the number of generators."""
+        return self.basis.shape[0]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content (basis, law, origin, coordinates, space), whatever the device or dtype."""
+        words = [self.law.kind, self.space, *self.coordinates]
+        digest = hashlib.sha256(json.dumps([FORMAT, list(self.basis.shape), words]).encode())
+        for tensor in (self.basis, self.law.mean, self.law.scale, self.origin):
+            digest.update(tensor.cpu().double().contiguous().numpy().astype("<f8").tobytes())
+        return digest.hexdigest()
+
+    def element(self, coefficients: Tensor) -> Tensor:
+        """g = exp(sum_i w_i L_i): coefficients (..., c) to elements (..., k, k), differentiable."""
+        if coefficients.shape[-1:] != (self.n_generators,):
+            raise ValueError(
+                f"coefficients must have shape (..., {self.n_generators}), got {tuple(coefficients.shape)}"
+            )
+        return exponential(torch.einsum("...c,cij->...ij", coefficients.to(self.basis), self.basis))
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n group elements (n, k, k) drawn from the law, on the basis's device and in its dtype."""
+        return self.element(self.law.sample(n, generator))
+
+    def act(self, g: Tensor, x: Tensor) -> Tensor:
+        """g (..., k, k) applied to points x (..., k) about the origin."""
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(f"x must have shape (..., {self.dim}), got {tuple(x.shape)}")
+        origin = self.origin.to(x)
+        return torch.einsum("...ij,...j->...i", g, x - origin) + origin
+
+    def closure(self) -> float:
+        """Relative part of the brackets [L_i, L_j] that leaves the span; 0 for a closed algebra."""
+        return closure_error(self.basis)
+
+    def to(self, *args: Any, **kwargs: Any) -> "LieAlgebra":
+        """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
+        basis = self.basis.to(*args, **kwargs)
+        return LieAlgebra(basis, self.law, self.origin, self.coordinates, self.space, self.provenance)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file of format ``lie-algebra/1``; dtype is kept."""
+        tensors = {
+            "basis": self.basis,
+            "mean": self.law.mean,
+            "scale": self.law.scale,
+            "origin": self.origin,
+        }
+        metadata = {
+            "format": FORMAT,
+            "law": self.law.kind,
+            "coordinates": json.dumps(self.coordinates),
+            "space": self.space,
+            "provenance": json.dumps(self.provenance),
+        }
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, Path(path), metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "LieAlgebra":
+        """Read a file that ``save`` wrote.
+
+        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is not safetensors,
+        of another format, or whose content is not an algebra (wrong shape, NaN, a missing entry).
+        """
+        metadata, tensors = _read(Path(path))
+        try:
+            law = CoefficientLaw(metadata["law"], tensors["mean"], tensors["scale"])
+            coordinates, provenance = json.loads(metadata["coordinates"]), json.loads(metadata["provenance"])
+            return cls(tensors["basis"], law, tensors["origin"], coordinates, metadata["space"], provenance)
+        except KeyError as error:
+            raise ValueError(
+                f"{path} is no whole {FORMAT} file: the entry {error} is missing; save it anew"
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} does not hold a valid algebra: {error}") from None
+
+    def __repr__(self) -> str:
+        name = self.provenance.get("name", self.provenance.get("method", "algebra"))
+        return f"LieAlgebra({name}, n_generators={self.n_generators}, dim={self.dim}, law={self.law.kind})"
+
+
+def _check_basis(basis: Tensor) -> None:
+    if basis.ndim != 3 or basis.shape[1] != basis.shape[2] or basis.shape[1] == 0:
+        raise ValueError(f"basis must have shape (c, k, k), got {tuple(basis.shape)}")
+    if not basis.is_floating_point():
+        raise ValueError(f"basis must have a real floating dtype, got {basis.dtype}; use basis.double()")
+    check_finite("basis", basis)
+
+
+def _check_names(names: tuple[str, ...], k: int) -> None:
+    if len(names) != k or len(set(names)) != k or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"coordinates must be {k} different names, got {list(names)}")
+
+
+def _json_copy(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"provenance must be what json can write, got {error}") from None
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no algebra file at {path}; LieAlgebra.save(path) writes one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                came = metadata.get("format", "a file without a format")
+                raise ValueError(
+                    f"{path} must have format {FORMAT!r}, got {came!r}; is it another kind of file?"
+                )
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a safetensors file ({error}); LieAlgebra.save(path) writes one"
+        ) from None
