@@ -2,16 +2,40 @@
 
 from equivariant import catalogue, compare
 from equivariant.algebra import LieAlgebra
+from equivariant.check import assert_equivariant, equivariance_error
 from equivariant.compare import closure_error, cosine, data_span, principal_angles
+from equivariant.emlp import EMLP, EMLPBlock
+from equivariant.group import Group
 from equivariant.law import CoefficientLaw
+from equivariant.linear import EquivariantLinear
+from equivariant.maps import equivariant_maps
+from equivariant.metric import invariant_metrics, isotropy_algebra, nearest_isometries
+from equivariant.nullspace import NullSpace, null_space
+from equivariant.rep import Rep, Scalar, T, V
 
 __all__ = [
+    "EMLP",
     "CoefficientLaw",
+    "EMLPBlock",
+    "EquivariantLinear",
+    "Group",
     "LieAlgebra",
+    "NullSpace",
+    "Rep",
+    "Scalar",
+    "T",
+    "V",
+    "assert_equivariant",
     "catalogue",
     "closure_error",
     "compare",
     "cosine",
     "data_span",
+    "equivariance_error",
+    "equivariant_maps",
+    "invariant_metrics",
+    "isotropy_algebra",
+    "nearest_isometries",
+    "null_space",
     "principal_angles",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["CoefficientLaw", "check_finite"]
+__all__ = ["CoefficientLaw", "check_finite", "draw"]
 
 KINDS = ("normal", "uniform", "integer")
 
@@ -69,23 +69,24 @@ class CoefficientLaw:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n coefficient vectors (n, c), drawn on the generator's device and moved to the law's."""
-        device = self.mean.device if generator is None else generator.device
-        shape = (n, len(self.mean))
-        if self.kind == "normal":
-            unit = torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
-        else:
-            unit = torch.rand(shape, generator=generator, device=device, dtype=self.mean.dtype)
-        unit = unit.to(self.mean.device)
-        if self.kind == "integer":
-            # floor of a uniform draw over 2m+1 cells: both ends are as likely as the middle
-            cells = (unit * (2 * self.scale + 1)).floor().minimum(2 * self.scale)
-            return self.mean + cells - self.scale
-        unit = unit if self.kind == "normal" else 2 * unit - 1
-        return self.mean + (unit @ self.scale.mT if self.scale.ndim == 2 else unit * self.scale)
+        return draw(self.kind, self.mean, self.scale, n, generator)
 
     def to(self, *args: Any, **kwargs: Any) -> "CoefficientLaw":
         """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
         return CoefficientLaw(self.kind, self.mean.to(*args, **kwargs), self.scale.to(*args, **kwargs))
+
+
+def draw(kind: str, mean: Tensor, scale: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    """n coefficient vectors (n, c) of a law; drawn on the generator's device, moved to mean's."""
+    device = mean.device if generator is None else generator.device
+    source = torch.randn if kind == "normal" else torch.rand
+    unit = source((n, len(mean)), generator=generator, device=device, dtype=mean.dtype).to(mean.device)
+    if kind == "integer":
+        # floor of a uniform draw over 2m+1 cells: both ends are as likely as the middle
+        cells = (unit * (2 * scale + 1)).floor().minimum(2 * scale)
+        return mean + cells - scale
+    unit = unit if kind == "normal" else 2 * unit - 1
+    return mean + (unit @ scale.mT if scale.ndim == 2 else unit * scale)
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

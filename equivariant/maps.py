@@ -1,0 +1,67 @@
+"""Equivariant linear maps: Hom(in, out) = {W : rho_out(L) W = W rho_in(L), rho_out(h) W = W rho_in(h)}."""
+
+from itertools import accumulate
+from math import prod
+
+import torch
+
+from equivariant.group import Group, Symmetry
+from equivariant.nullspace import RTOL, NullSpace, intertwiners
+from equivariant.rep import Axis, Rep, Term, term_elements, term_generators, term_shape
+
+__all__ = ["MapSolver", "dual", "equivariant_maps", "invariants"]
+
+
+def dual(term: Term) -> Term:
+    """The term whose axes all transform by g^-T in place of g, and back."""
+    return tuple(Axis(axis.factor, not axis.dual) for axis in term)
+
+
+def equivariant_maps(
+    rep_in: Rep, rep_out: Rep, algebra: Symmetry, *, rtol: float = RTOL, count: int | None = None
+) -> NullSpace:
+    """Basis of the equivariant maps between two representations of one term and one copy each.
+
+    The basis rows reshape to (n, size_out, size_in); more copies only repeat it, see ``EquivariantLinear``.
+    """
+    term = _single_term(rep_out) + dual(_single_term(rep_in))
+    return invariants(term, Group.of(algebra), rtol=rtol, count=count)
+
+
+def invariants(term: Term, group: Group, *, rtol: float = RTOL, count: int | None = None) -> NullSpace:
+    """Invariant tensors of a term: rows (n, size), solved as the maps between its two halves.
+
+    Cutting the axes a b into a and b turns an invariant tensor into a map from the dual of b to a: the
+    largest matrices are those of half of the term, so no generator of the whole term is ever built.
+    """
+    cut = _balanced_cut(term_shape(term, group.dims))
+    out, into = term[:cut], dual(term[cut:])
+    left = torch.cat([term_generators(out, group), term_elements(out, group)])
+    right = torch.cat([term_generators(into, group), term_elements(into, group)])
+    return intertwiners(left, right, rtol=rtol, count=count)
+
+
+class MapSolver:
+    """Hom(into, out) for terms of one group, each solved once: what the layers of one model share."""
+
+    def __init__(self, group: Group, *, rtol: float = RTOL):
+        self.group, self.rtol = group, rtol
+        self._solved: dict[Term, NullSpace] = {}
+
+    def __call__(self, out: Term, into: Term) -> NullSpace:
+        term = out + dual(into)
+        if term not in self._solved:
+            self._solved[term] = invariants(term, self.group, rtol=self.rtol)
+        return self._solved[term]
+
+
+def _balanced_cut(shape: tuple[int, ...]) -> int:
+    """Where to cut a shape so that the larger part is as small as possible."""
+    left = [1, *accumulate(shape, lambda a, b: a * b)]
+    return min(range(len(left)), key=lambda cut: max(left[cut], prod(shape) // left[cut]))
+
+
+def _single_term(rep: Rep) -> Term:
+    if len(rep.terms) != 1 or rep.terms[0][0] != 1:
+        raise ValueError(f"wanted one copy of one term, such as V or T(2), got {rep}")
+    return rep.terms[0][1]

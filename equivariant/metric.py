@@ -1,0 +1,150 @@
+"""Invariant bilinear forms of an algebra: J with L^T J + J L = 0 for every L, and h^T J h = J for every h."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equivariant.algebra import LieAlgebra
+from equivariant.group import Group, Symmetry
+from equivariant.nullspace import RTOL, null_space
+
+__all__ = ["InvariantMetrics", "invariant_metrics", "isotropy_algebra", "nearest_isometries", "signature"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InvariantMetrics:
+    """All invariant forms with the evidence: ``metrics (r, k, k)``, orthogonal, of norm sqrt(k).
+
+    ``residual``: the largest violation over the largest possible; ``gap``: how clearly the number r
+    stands out; ``singular_values``: relative, ascending.
+    """
+
+    metrics: Tensor
+    residual: float
+    gap: float
+    singular_values: Tensor
+
+    @property
+    def signatures(self) -> list[tuple[int, int, int]]:
+        """(positive, negative, zero) directions of every form."""
+        return [signature(metric) for metric in self.metrics]
+
+
+def invariant_metrics(
+    algebra: Symmetry,
+    *,
+    count: int | None = None,
+    antisymmetric: bool = False,
+    rtol: float = RTOL,
+    allow_none: bool = False,
+) -> InvariantMetrics:
+    """The space of symmetric (or antisymmetric) forms that a group leaves invariant.
+
+    Symmetric forms are metrics: eta(u, v) = u^T J v; antisymmetric ones are symplectic forms, which pair a
+    generator of a Hamiltonian flow with its conserved quantity x^T J L x / 2.
+
+    Args:
+        algebra: an algebra, or a group of one factor with discrete elements.
+        count: number of forms to keep; default by the gap of the singular values.
+        rtol: level of noise of the generators, relative.
+        allow_none: return r = 0 forms where none exists; else that raises ``ValueError``.
+    """
+    group = Group.of(algebra)
+    if len(group.factors) != 1:
+        raise ValueError(
+            f"wanted one factor, got a product of {len(group.factors)}; take each factor's metrics"
+        )
+    factor = group.factors[0]
+    forms = _form_basis(factor.algebra.dim, antisymmetric).to(factor.algebra.basis.device)
+    L, h = factor.continuous[:, None], factor.finite[:, None]
+    violation = torch.cat([L.mT @ forms + forms @ L, h.mT @ forms @ h - forms])
+    found = null_space(violation.transpose(0, 1).flatten(1).mT, rtol=rtol, count=count)
+    if found.dim == 0 and not allow_none:
+        raise ValueError(_no_form(antisymmetric, float(found.singular_values[0]) if len(forms) else 1.0))
+    metrics = torch.einsum("rf,fij->rij", found.basis, forms) * factor.algebra.dim**0.5
+    return InvariantMetrics(
+        metrics=metrics * _signs(metrics),
+        residual=found.residual,
+        gap=found.gap,
+        singular_values=found.singular_values,
+    )
+
+
+def nearest_isometries(algebra: LieAlgebra, metric: Tensor) -> LieAlgebra:
+    """The algebra whose generators keep an invertible form J exactly: L <- (L - J^-1 L^T J) / 2.
+
+    J (k, k) symmetric or antisymmetric; the part of L that changes J is taken out, the rest stays.
+    """
+    metric = _check_form(metric, algebra.dim).to(algebra.basis.device)
+    L = algebra.basis.double()
+    exact = (L - torch.linalg.solve(metric, L.mT @ metric)) / 2
+    provenance = {
+        "method": "nearest_isometries",
+        "parent": algebra.digest,
+        "change": float((exact - L).norm() / L.norm()) if L.any() else 0.0,
+    }
+    return LieAlgebra(exact, algebra.law, algebra.origin, algebra.coordinates, algebra.space, provenance)
+
+
+def isotropy_algebra(metrics: Tensor, rtol: float = 1e-9) -> LieAlgebra:
+    """Every L that keeps a form J (k, k), or all of several forms (r, k, k); closed under brackets.
+
+    The basis is orthonormal. One invertible symmetric form gives so(p, q), an antisymmetric one sp(k).
+    """
+    forms = metrics[None] if metrics.ndim == 2 else metrics
+    forms = torch.stack([_check_form(form, form.shape[-1], invertible=False) for form in forms])
+    k = forms.shape[-1]
+    entries = torch.eye(k * k, dtype=forms.dtype, device=forms.device).reshape(-1, 1, k, k)
+    violation = (entries.mT @ forms + forms @ entries).flatten(1)
+    basis = null_space(violation.mT, rtol=rtol).basis.reshape(-1, k, k)
+    return LieAlgebra(basis, provenance={"method": "isotropy_algebra", "forms": len(forms)})
+
+
+def signature(metric: Tensor, rtol: float = 1e-6) -> tuple[int, int, int]:
+    """(positive, negative, zero) directions of a form; of i J for an antisymmetric one."""
+    values = torch.linalg.eigvalsh(
+        metric if torch.equal(metric, metric.mT) else 1j * (metric - metric.mT) / 2
+    )
+    bound = rtol * float(values.abs().max())
+    p, q = int((values > bound).sum()), int((values < -bound).sum())
+    return p, q, len(values) - p - q
+
+
+def _form_basis(k: int, antisymmetric: bool) -> Tensor:
+    """Orthonormal symmetric or antisymmetric matrices, (k (k +- 1) / 2, k, k)."""
+    i, j = torch.triu_indices(k, k, offset=int(antisymmetric))
+    forms = torch.zeros(len(i), k, k, dtype=torch.float64)
+    n = torch.arange(len(i))
+    forms[n, i, j] = 1.0
+    forms[n, j, i] = -1.0 if antisymmetric else 1.0
+    return forms / forms.flatten(1).norm(dim=1)[:, None, None]
+
+
+def _signs(metrics: Tensor) -> Tensor:
+    """The sign that makes the first large entry of each form positive."""
+    rows = metrics.flatten(1)
+    if len(rows) == 0:
+        return rows.new_ones(0, 1, 1)
+    large = rows.abs() >= 0.5 * rows.abs().amax(dim=1, keepdim=True)
+    return rows.gather(1, large.int().argmax(dim=1, keepdim=True)).sign()[:, :, None]
+
+
+def _check_form(metric: Tensor, k: int, invertible: bool = True) -> Tensor:
+    metric = metric.detach().double()
+    if tuple(metric.shape) != (k, k) or not torch.isfinite(metric).all():
+        raise ValueError(f"a form must be finite and of shape ({k}, {k}), got {tuple(metric.shape)}")
+    mirror = min(float((metric - metric.mT).norm()), float((metric + metric.mT).norm()))
+    if mirror > 1e-9 * float(metric.norm()):
+        raise ValueError("a form must be symmetric or antisymmetric; take (J + J.T) / 2, say")
+    if invertible and torch.linalg.cond(metric) > 1e12:
+        raise ValueError("the form is singular, so it has no inverse; project the data on its image first")
+    return metric
+
+
+def _no_form(antisymmetric: bool, smallest: float) -> str:
+    kind = "antisymmetric" if antisymmetric else "symmetric"
+    return (
+        f"no {kind} form is invariant (least relative violation {smallest:.2g}); a scaling or a translation "
+        "has none. Leave such generators out, give count=1 for the nearest form, or use EMLP"
+    )
