@@ -1,0 +1,8 @@
+"""Data in, Lie algebra out: estimators, the verdict of held-out data, and the way from raw to exact."""
+
+from discover.certify import Verdict, certify
+from discover.identify import Match, identify
+from discover.liegan import LieGAN
+from discover.refine import Change, Refinement, refine
+
+__all__ = ["Change", "LieGAN", "Match", "Refinement", "Verdict", "certify", "identify", "refine"]
