@@ -1,0 +1,3 @@
+"""The studies: data, models compared, tables, pictures, and the ``liesmith`` command."""
+
+__all__: list[str] = []

@@ -1,0 +1,107 @@
+"""Orbits as arrays (n, steps, 8) with named columns; files of them; and windows 'past in, future out'."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["COLUMNS", "TIME_STEP", "TwoBodyData", "load_orbits", "pairs", "save_orbits", "windows"]
+
+NAMES = ("q1x", "q1y", "p1x", "p1y", "q2x", "q2y", "p2x", "p2y")
+COLUMNS = tuple(f"{name} [{'length' if name[0] == 'q' else 'momentum'}]" for name in NAMES)
+TIME_STEP = 20 / 49  # [time], G = 1 and unit masses
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TwoBodyData:
+    """Trajectories (n, steps, 8) to learn from and to be judged on; ``source`` says where they are from.
+
+    Columns are ``COLUMNS``: positions [length] and momenta [momentum] of two unit masses, G = 1.
+    Raises ``ValueError`` for a wrong shape, too few trajectories or a number that is not finite.
+    """
+
+    train: Tensor
+    test: Tensor
+    source: str
+
+    def __post_init__(self) -> None:
+        for name in ("train", "test"):
+            _check(name, getattr(self, name))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of both sets."""
+        both = (self.train, self.test)
+        return sha256(
+            b"".join(t.double().contiguous().numpy().astype("<f8").tobytes() for t in both)
+        ).hexdigest()
+
+
+def load_orbits(path: str | Path) -> TwoBodyData:
+    """Read a .npz with ``train``, ``test`` (n, steps, 8) and ``columns``, the eight names in our order.
+
+    Raises ``FileNotFoundError``, or ``ValueError`` for a foreign file, other columns, or bad numbers.
+    """
+    arrays = _read(Path(path))
+    _check_columns(Path(path), arrays["columns"])
+    train, test = (torch.as_tensor(arrays[name], dtype=torch.float64) for name in ("train", "test"))
+    return TwoBodyData(train=train, test=test, source=Path(path).name)
+
+
+def save_orbits(path: str | Path, data: TwoBodyData) -> None:
+    """Write the .npz that ``load_orbits`` reads."""
+    np.savez_compressed(path, train=data.train.numpy(), test=data.test.numpy(), columns=np.array(NAMES))
+
+
+def pairs(trajectories: Tensor) -> tuple[Tensor, Tensor]:
+    """One step in, one step out: every pair of neighbours, two tensors (n (steps-1), 8)."""
+    return trajectories[:, :-1].flatten(0, 1), trajectories[:, 1:].flatten(0, 1)
+
+
+def windows(trajectories: Tensor, past: int = 5, future: int = 5) -> tuple[Tensor, Tensor]:
+    """Every run of ``past`` steps and the ``future`` steps after it: x (m, past * 8), y (m, future * 8).
+
+    Features are flat, step after step, as ``past * V``. Raises ``ValueError`` when no window fits.
+    """
+    if past < 1 or future < 1:
+        raise ValueError(f"windows need past >= 1 and future >= 1, got {past} and {future}")
+    steps = trajectories.shape[1]
+    if steps < past + future:
+        raise ValueError(f"windows of {past} + {future} steps need as long trajectories, got {steps} steps")
+    cut = trajectories.unfold(1, past + future, 1).flatten(0, 1).mT  # (m, past + future, 8)
+    return cut[:, :past].flatten(1), cut[:, past:].flatten(1)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no orbits at {path}; leave the option out to simulate them")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ("train", "test", "columns")}
+    except KeyError as error:
+        raise ValueError(f"{path} must hold the arrays train, test and columns: {error.args[0]}") from None
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path} is not a .npz of plain arrays ({error})") from None
+
+
+def _check_columns(path: Path, columns: np.ndarray) -> None:
+    came = tuple(str(name) for name in columns.ravel())
+    if came != NAMES:
+        raise ValueError(
+            f"the columns of {path} must be {' '.join(NAMES)} in this order, got {' '.join(came)}"
+        )
+
+
+def _check(name: str, trajectories: Tensor) -> None:
+    shape = tuple(trajectories.shape)
+    if len(shape) != 3 or shape[-1] != len(NAMES) or shape[1] < 2:
+        raise ValueError(f"{name} must have shape (n, steps, {len(NAMES)}) with steps > 1, got {shape}")
+    if shape[0] < 2:
+        raise ValueError(f"{name} needs at least 2 trajectories, got {shape[0]}")
+    bad = int((~torch.isfinite(trajectories)).sum())
+    if bad:
+        raise ValueError(f"{name} must be finite, got {bad} NaN or infinite numbers")

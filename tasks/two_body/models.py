@@ -1,0 +1,150 @@
+"""The models compared, as data: a recipe is an architecture and a schedule; ``build`` makes the network."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from equivariant import CoefficientLaw, LieAlgebra
+from equivariant.emlp import EMLP
+from equivariant.rep import V
+from tasks.training import Transform
+from tasks.two_body.frame import Forecaster, TimeFrame
+
+__all__ = ["OURS", "PAPER", "Recipe", "build", "full_turn", "mlp", "one_element_each"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one kind of model is built and trained.
+
+    Args:
+        network: ``"none"`` (the frame alone), ``"mlp"`` or ``"emlp"``. framed: correct a linear forecast over
+            the time axis (``Forecaster``) instead of forecasting from nothing.
+        width: hidden width (for EMLP with ``vectors``: copies of V). vectors: hidden features are vectors only.
+        layers: hidden layers. activation: of the MLP.
+        augmented: draw one g per sample. deviation: standard deviation of w in augmentation as the paper has
+            it; ``None`` draws w uniformly over one full turn.
+        steps, batch_size, learning_rate, constant, robust: see ``Trainer``.
+    """
+
+    network: str = "mlp"
+    framed: bool = True
+    width: int = 128
+    vectors: bool = False
+    layers: int = 3
+    activation: str = "silu"
+    augmented: bool = False
+    deviation: float | None = None
+    steps: int = 2500
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    constant: bool = False
+    robust: bool = True
+
+    @property
+    def needs_symmetry(self) -> bool:
+        """Whether an algebra goes into this model."""
+        return self.augmented or self.network == "emlp"
+
+
+OURS = {
+    "time-linear": Recipe(network="none", steps=0),
+    "MLP": Recipe(framed=False, robust=False),
+    "MLP, framed": Recipe(),
+    "augmentation": Recipe(augmented=True),
+    "EMLP": Recipe(network="emlp", width=128, layers=2, steps=1500),
+}
+
+
+def _published(epochs: int, batch_size: int, **changes: object) -> Recipe:
+    """An epoch is a pass over the 8954 windows of the published training set."""
+    plain = Recipe(framed=False, constant=True, robust=False, learning_rate=1e-4, activation="relu")
+    steps = epochs * math.ceil(8954 / batch_size)
+    return replace(plain, steps=steps, batch_size=batch_size, **changes)  # type: ignore[arg-type]
+
+
+PAPER = {
+    "MLP": _published(2000, 512, width=40),
+    "augmentation": _published(2000, 512, width=32, augmented=True, deviation=3.0),
+    "EMLP": _published(5000, 1000, network="emlp", width=5, vectors=True),
+}
+
+
+def build(recipe: Recipe, frame: TimeFrame, k: int, algebra: LieAlgebra | None, seed: int) -> nn.Module:
+    """The network of a recipe, from flat (n, past * k) to flat (n, future * k), its weights drawn from ``seed``."""
+    future, past = frame.base.shape
+    copies = frame.n_patterns if recipe.framed else past
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = _network(recipe, copies, future, k, algebra)
+    return Forecaster(net, frame, k) if recipe.framed else net
+
+
+def mlp(sizes: list[int], activation: str = "silu") -> nn.Sequential:
+    """Linear maps between the given sizes with an activation between them."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+def full_turn(algebra: LieAlgebra, deviation: float | None = None) -> LieAlgebra:
+    """The same generators with coefficients that cover one full turn each, w uniform on [-pi, pi] / frequency.
+
+    With ``deviation``, w is normal with that standard deviation. A generator that turns nothing (no imaginary
+    eigenvalue) keeps the scale of the law it came with.
+    """
+    c = algebra.n_generators
+    if deviation is not None:
+        return _with_law(algebra, CoefficientLaw.normal(c, deviation))
+    frequency = torch.linalg.eigvals(algebra.basis.double()).imag.abs().amax(-1)
+    scale = algebra.law.scale if algebra.law.scale.ndim == 1 else algebra.law.scale.norm(dim=1)
+    half = torch.where(frequency > 0, math.pi / frequency.clamp(min=1e-12), scale.double())
+    return _with_law(algebra, CoefficientLaw("uniform", torch.zeros_like(half), half))
+
+
+def one_element_each(algebra: LieAlgebra) -> Transform:
+    """(x, y) -> (g x, g y), one g for each sample on all its steps."""
+    exact, k = algebra.to(torch.float64), algebra.dim
+
+    def transform(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        g = exact.sample(len(x), generator).to(x)
+        return _on_steps(g, x, k), _on_steps(g, y, k)
+
+    return transform
+
+
+class _Zero(nn.Module):
+    """The network of no correction at all."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), self.size)
+
+
+def _network(recipe: Recipe, copies: int, future: int, k: int, algebra: LieAlgebra | None) -> nn.Module:
+    if recipe.network == "none":
+        return _Zero(future * k)
+    if recipe.network == "mlp":
+        return mlp([copies * k, *[recipe.width] * recipe.layers, future * k], recipe.activation)
+    if algebra is None:
+        raise ValueError("an EMLP needs an algebra; give the discovered, the refined or the true one")
+    hidden = recipe.width * V if recipe.vectors else recipe.width
+    return EMLP(copies * V, future * V, algebra, hidden, recipe.layers)
+
+
+def _on_steps(g: Tensor, x: Tensor, k: int) -> Tensor:
+    return (x.unflatten(-1, (-1, k)) @ g.mT).flatten(-2)
+
+
+def _with_law(algebra: LieAlgebra, law: CoefficientLaw) -> LieAlgebra:
+    provenance = {**algebra.provenance, "parent": algebra.digest}
+    return LieAlgebra(algebra.basis, law, algebra.origin, algebra.coordinates, algebra.space, provenance)
