@@ -186,7 +186,7 @@ def _seeded(random: torch.Generator, make: Callable[[], Model]) -> Model:
     """Build a module whose initial weights come from this generator, not from torch's global one."""
     seed = int(torch.randint(2**31, (), generator=random, device=random.device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return make()
 
 

@@ -99,11 +99,8 @@ class Game:
 
     def _generator_step(self, start: Samples, moved: Samples, shown: Tensor) -> Tensor:
         judge = self.critic if self.averaged_critic is None else self.averaged_critic.module
-        judge.requires_grad_(False)
         loss = F.softplus(-judge(shown, moved.labels)).mean() + self._penalties(start, moved)
-        loss = self._move("generator", loss)
-        judge.requires_grad_(True)
-        return loss
+        return self._move("generator", loss)
 
     def _penalties(self, start: Samples, moved: Samples) -> Tensor:
         rules, basis = self.rules, self.generator.whitened_basis
@@ -118,9 +115,11 @@ class Game:
         return total
 
     def _move(self, player: str, loss: Tensor) -> Tensor:
+        """One step of one player; only its own gradients are computed."""
         optimizer = self.optimizers[player]
-        optimizer.zero_grad()
-        loss.backward()
+        own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        for parameter, gradient in zip(own, torch.autograd.grad(loss, own), strict=True):
+            parameter.grad = gradient
         optimizer.step()
         return loss.detach()
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from discover.search_space import SearchSpace
-from equivariant.exponential import exponential
+from equivariant.exponential import exponential, one_parameter
 from equivariant.law import CoefficientLaw
 
 __all__ = ["Generator"]
@@ -77,7 +77,10 @@ class Generator(nn.Module):
         w = unit.sample(n, generator).to(self.mean)
         if self.kind != "integer":
             w = w * self.scale
-        return exponential(torch.einsum("nc,cij->nij", w + self.mean, self.whitened_basis))
+        w = w + self.mean
+        if len(self.mean) == 1:
+            return one_parameter(self.whitened_basis[0], w[:, 0])
+        return exponential(torch.einsum("nc,cij->nij", w, self.whitened_basis))
 
     def _unit_scale(self) -> Tensor:
         return self.scale if self.kind == "integer" else torch.ones_like(self.mean)

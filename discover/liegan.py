@@ -138,7 +138,7 @@ class LieGAN(Rules):
         whitened = samples.map_vectors(self.space_.whitening.encode).to(device=self.device, dtype=dtype)
         law = getattr(CoefficientLaw, self._law_kind())(self.n_generators, self.law_scale)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
             generator = Generator(self.space_, law, size=self.generator_size, learn_law=self.learn_law)
             critic = Critic(
                 whitened.flat(), width=self.critic_width, classes=samples.classes, whiten=self.whiten
