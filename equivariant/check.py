@@ -7,7 +7,7 @@ from torch import Tensor
 
 from equivariant.algebra import LieAlgebra
 from equivariant.exponential import exponential
-from equivariant.group import Factor, Group, Symmetry
+from equivariant.group import Factor, Group, Symmetry, flip
 from equivariant.rep import Rep
 
 __all__ = ["assert_equivariant", "elements_of_size", "equivariance_error", "offset"]
@@ -101,10 +101,7 @@ def _factor_elements(factor: Factor, n: int, size: float, generator: torch.Gener
     length = torch.rand(n, 1, 1, generator=generator, device=device, dtype=torch.float64).to(tangent.device)
     norm = torch.linalg.matrix_norm(tangent, 2)[:, None, None]
     g = exponential(tangent * torch.where(norm > 0, size * length / norm, 0))
-    for h in factor.discrete.double():
-        flip = torch.rand(n, 1, 1, generator=generator, device=device).to(g.device) < 0.5
-        g = torch.where(flip, h @ g, g)
-    return g
+    return flip(g, factor.discrete, generator)
 
 
 def _relative(difference: Tensor, wanted: Tensor) -> Tensor:

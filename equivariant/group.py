@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from equivariant.algebra import LieAlgebra
-from equivariant.law import check_finite
+from equivariant.exponential import exponential
+from equivariant.law import check_finite, draw
 
-__all__ = ["Factor", "Group", "Symmetry"]
+__all__ = ["Factor", "Group", "Symmetry", "flip", "sample_elements"]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -56,12 +57,8 @@ class Factor:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n elements (n, k, k): exp(w.L) with w from the law, times each discrete element or the identity."""
-        g = self.algebra.sample(n, generator)
-        device = g.device if generator is None else generator.device
-        for h in self.discrete:
-            flip = torch.rand(n, 1, 1, generator=generator, device=device).to(g.device) < 0.5
-            g = torch.where(flip, h @ g, g)
-        return g
+        law = self.algebra.law
+        return sample_elements(law.kind, self.algebra.basis, law.mean, law.scale, self.discrete, n, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +105,29 @@ class Group:
                     f"a linear layer needs a group about the origin, got {factor.algebra.origin.tolist()}; "
                     "subtract it from the data and give dataclasses.replace(algebra, origin=zeros)"
                 )
+
+
+def sample_elements(
+    kind: str,
+    basis: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    discrete: Tensor,
+    n: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """n elements (n, k, k) of one factor: exp(w.L), w from the law, times every discrete element or not, by a coin."""
+    w = draw(kind, mean, scale, n, generator)
+    return flip(exponential(torch.einsum("nc,cij->nij", w, basis)), discrete, generator)
+
+
+def flip(g: Tensor, discrete: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Each discrete element (m, k, k) multiplies each g (n, k, k) with probability one half."""
+    device = g.device if generator is None else generator.device
+    for h in discrete.to(g.dtype):
+        coin = torch.rand(len(g), 1, 1, generator=generator, device=device).to(g.device) < 0.5
+        g = torch.where(coin, h @ g, g)
+    return g
 
 
 Symmetry: TypeAlias = LieAlgebra | Group | Sequence[LieAlgebra | Group]
