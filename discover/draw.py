@@ -47,7 +47,7 @@ def draw_basis(algebra: LieAlgebra, title: str = "") -> "Figure":
     largest = float(algebra.basis.abs().max()) or 1.0
     image = None
     for i, axis in enumerate(axes):
-        image = axis.imshow(algebra.basis[i].cpu().double(), cmap=SIGNS, vmin=-largest, vmax=largest)
+        image = axis.imshow(algebra.basis[i].double().cpu().numpy(), cmap=SIGNS, vmin=-largest, vmax=largest)
         _name_cells(axis, algebra)
         _write_cells(axis, algebra.basis[i], largest)
         axis.set_title(f"$L_{{{i + 1}}}$")
@@ -69,9 +69,9 @@ def draw_spectrum(algebra: LieAlgebra, title: str = "", data: Tensor | None = No
         return _nothing(figure, plane)
     for i, generator in enumerate(basis):
         colour, label = COLOURS[i % len(COLOURS)], f"$L_{{{i + 1}}}$"
-        values = torch.linalg.eigvals(generator)
+        values = torch.linalg.eigvals(generator).numpy()
         plane.scatter(values.real, values.imag, s=60, color=colour, alpha=0.55, linewidths=0, label=label)
-        singular = torch.linalg.svdvals(generator)
+        singular = torch.linalg.svdvals(generator).numpy()
         sizes.plot(range(1, len(singular) + 1), singular, "o-", color=colour, alpha=0.8, label=label)
     _cross_hairs(plane)
     plane.set(
@@ -216,7 +216,7 @@ def _flow(algebra: LieAlgebra, data: Tensor, generator: int, w: float, steps: in
 
 def _trails(axis: "Axes", path: Tensor, pair: tuple[int, int], most: int = 12) -> None:
     """The way from x to g x of a few points; of one, where the data are trajectories already."""
-    rows = path.flatten(1, -2)
+    rows = path.flatten(1, -2).numpy()
     most = 1 if path.ndim == 4 else most
     for point in range(0, rows.shape[1], math.ceil(rows.shape[1] / most)):
         x, y = (rows[:, point, i] for i in pair)
@@ -233,11 +233,9 @@ def _points(axis: "Axes", data: Tensor, pair: tuple[int, int], colour: str, labe
             data[:, pair[0]], data[:, pair[1]], s=7, color=colour, alpha=0.7, linewidths=0, label=label
         )
         return
-    for i, orbit in enumerate(data):
-        axis.plot(
-            orbit[:, pair[0]], orbit[:, pair[1]], color=colour, lw=1.4, alpha=0.8, label="" if i else label
-        )
-    axis.scatter(data[:, 0, pair[0]], data[:, 0, pair[1]], s=14, color=colour, linewidths=0, zorder=2)
+    for i in range(len(data)):
+        axis.plot(x[i], y[i], color=colour, lw=1.4, alpha=0.8, label="" if i else label)
+    axis.scatter(x[:, 0], y[:, 0], s=14, color=colour, linewidths=0, zorder=2)
 
 
 def _legend_below(figure: "Figure", axis: "Axes") -> None:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from discover.checkpoint import Checkpoint
 
-__all__ = ["Trainer", "mean_squared_error"]
+__all__ = ["Back", "Trainer", "Transform", "mean_squared_error"]
 
-Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Back = Callable[[Tensor], Tensor]
+Transform = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor, Back]]
 
 
 @dataclass(kw_only=True)
@@ -52,7 +53,8 @@ class Trainer:
         transform: Transform | None = None,
         label: str = "training",
     ) -> "Trainer":
-        """Train ``model`` in place on x (n, d), y (n, e); ``transform(x, y, generator)`` renews each batch.
+        """Train ``model`` in place on x (n, d), y (n, e); ``transform(x, y, generator)`` renews each
+        batch and says how a prediction is taken back to where it is compared.
 
         Ctrl-C leaves a checkpoint from which the same call goes on. Raises ``FloatingPointError`` when the
         loss is no longer finite.
@@ -91,9 +93,9 @@ class Trainer:
         """One batch: draw, transform, descend."""
         chosen = torch.randint(len(x), (self.batch_size,), generator=run.generator, device=x.device)
         inputs, targets = x[chosen], y[chosen]
-        if transform is not None:
-            inputs, targets = transform(inputs, targets, run.generator)
-        loss = self._loss(run.model(inputs), targets)
+        transform = _unchanged if transform is None else transform
+        inputs, targets, back = transform(inputs, targets, run.generator)
+        loss = self._loss(back(run.model(inputs)), targets)
         run.descend(loss, self.learning_rate * self._rate(run.clock.step))
         return {"loss": loss.detach()}
 
@@ -189,6 +191,10 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.drawn = state["generator"]
+
+
+def _unchanged(x: Tensor, y: Tensor, _: torch.Generator) -> tuple[Tensor, Tensor, Back]:
+    return x, y, lambda prediction: prediction
 
 
 def _log_every(steps: int) -> int:

@@ -7,10 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from equivariant import CoefficientLaw, LieAlgebra
-from equivariant.emlp import EMLP
-from equivariant.rep import V
-from tasks.training import Transform
+from equivariant import EMLP, CoefficientLaw, LieAlgebra, RandomGroupAction, V
+from tasks.training import Back, Transform
 from tasks.two_body.frame import Forecaster, TimeFrame
 
 __all__ = ["OURS", "PAPER", "Recipe", "build", "full_turn", "mlp", "one_element_each"]
@@ -28,7 +26,8 @@ class Recipe:
         width: hidden width (for EMLP with ``vectors``: copies of V). vectors: hidden features are vectors only.
         layers: hidden layers. activation: of the MLP.
         augmented: draw one g per sample. deviation: standard deviation of w in augmentation as the paper has
-            it; ``None`` draws w uniformly over one full turn.
+            it; ``None`` draws w uniformly over one full turn. turned_back: compare g^-1 f(g x) with y, as the
+            paper does, and not f(g x) with g y.
         steps, batch_size, learning_rate, constant, robust: see ``Trainer``.
     """
 
@@ -40,6 +39,7 @@ class Recipe:
     activation: str = "silu"
     augmented: bool = False
     deviation: float | None = None
+    turned_back: bool = False
     steps: int = 2500
     batch_size: int = 512
     learning_rate: float = 3e-3
@@ -70,7 +70,7 @@ def _published(epochs: int, batch_size: int, **changes: object) -> Recipe:
 
 PAPER = {
     "MLP": _published(2000, 512, width=40),
-    "augmentation": _published(2000, 512, width=32, augmented=True, deviation=3.0),
+    "augmentation": _published(2000, 512, width=32, augmented=True, deviation=3.0, turned_back=True),
     "EMLP": _published(5000, 1000, network="emlp", width=5, vectors=True),
 }
 
@@ -108,13 +108,16 @@ def full_turn(algebra: LieAlgebra, deviation: float | None = None) -> LieAlgebra
     return _with_law(algebra, CoefficientLaw("uniform", torch.zeros_like(half), half))
 
 
-def one_element_each(algebra: LieAlgebra) -> Transform:
-    """(x, y) -> (g x, g y), one g for each sample on all its steps."""
-    exact, k = algebra.to(torch.float64), algebra.dim
+def one_element_each(algebra: LieAlgebra, past: int, future: int, turned_back: bool = False) -> Transform:
+    """One g for each sample on all its steps: compares f(g x) with g y or, turned back, g^-1 f(g x) with y."""
+    exact = algebra.to(torch.float64)
+    inward, outward = (RandomGroupAction(exact, steps * V) for steps in (past, future))
 
-    def transform(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        g = exact.sample(len(x), generator).to(x)
-        return _on_steps(g, x, k), _on_steps(g, y, k)
+    def transform(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Back]:
+        g = (exact.sample(len(x), generator).to(x),)
+        if turned_back:
+            return inward.act(g, x), y, lambda prediction: outward.act_inverse(g, prediction)  # type: ignore[return-value]
+        return inward.act(g, x), outward.act(g, y), lambda prediction: prediction  # type: ignore[return-value]
 
     return transform
 
@@ -139,10 +142,6 @@ def _network(recipe: Recipe, copies: int, future: int, k: int, algebra: LieAlgeb
         raise ValueError("an EMLP needs an algebra; give the discovered, the refined or the true one")
     hidden = recipe.width * V if recipe.vectors else recipe.width
     return EMLP(copies * V, future * V, algebra, hidden, recipe.layers)
-
-
-def _on_steps(g: Tensor, x: Tensor, k: int) -> Tensor:
-    return (x.unflatten(-1, (-1, k)) @ g.mT).flatten(-2)
 
 
 def _with_law(algebra: LieAlgebra, law: CoefficientLaw) -> LieAlgebra:

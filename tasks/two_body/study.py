@@ -123,8 +123,10 @@ class TwoBody:
         trainer = self._trainer(
             recipe, float(outcome.frame.residual.mean()), found.seed, f"{name}-{symmetry}"
         )
-        drawn_from = full_turn(algebra, recipe.deviation) if algebra and recipe.augmented else None
-        transform = one_element_each(drawn_from) if drawn_from else None
+        transform = None
+        if recipe.augmented and algebra is not None:
+            turn = full_turn(algebra, recipe.deviation)
+            transform = one_element_each(turn, self.past, self.future, recipe.turned_back)
         x, y = outcome.train_windows
         trainer.fit(model, x, y, transform, label=f"{name}, {symmetry}")
         outcome.histories[name, symmetry, found.seed] = trainer.history_

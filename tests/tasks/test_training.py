@@ -61,7 +61,7 @@ def test_a_run_cut_short_goes_on_where_it_was(tmp_path, line):
         calls += 1
         if calls > 31:
             raise Stop
-        return x, y
+        return x, y, lambda prediction: prediction
 
     cut = model()
     settings = {"checkpoint": tmp_path / "run.pt"}

@@ -85,12 +85,21 @@ def test_weights_come_from_the_seed(samples):
 
 def test_augmentation_gives_one_element_to_past_and_future(samples, generator):
     x, y = samples
-    new_x, new_y = one_element_each(full_turn(TURN))(x, y, generator)
+    new_x, new_y, back = one_element_each(full_turn(TURN), 5, 5)(x, y, generator)
+    assert torch.equal(back(y), y)
     angle = [torch.atan2(z.view(-1, 5, 8)[..., 1], z.view(-1, 5, 8)[..., 0]) for z in (x, new_x, y, new_y)]
     past, future = ((angle[i + 1] - angle[i]) % (2 * math.pi) for i in (0, 2))
     assert torch.allclose(past.cos(), past[:, :1].cos().expand_as(past), atol=1e-9)
     assert torch.allclose(future.cos(), past.cos(), atol=1e-9)
     assert past[:, 0].std() > 1  # and a different one for each sample
+
+
+def test_a_prediction_turned_back_is_compared_where_it_came_from(samples, generator):
+    x, y = samples
+    moved, target, back = one_element_each(full_turn(TURN), 5, 5, turned_back=True)(x, y, generator)
+    assert torch.equal(target, y)
+    assert (moved - x).norm() > 0.1 * x.norm()
+    assert (back(moved) - x).norm() / x.norm() < EXACT
 
 
 def test_a_full_turn_is_one_whatever_the_size_of_the_generator():
