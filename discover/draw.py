@@ -228,10 +228,9 @@ def _trails(axis: "Axes", path: Tensor, pair: tuple[int, int], most: int = 12) -
 
 def _points(axis: "Axes", data: Tensor, pair: tuple[int, int], colour: str, label: str) -> None:
     """Single points, or trajectories as lines that begin with a dot."""
+    x, y = (data[..., i].numpy() for i in pair)
     if data.ndim == 2:
-        axis.scatter(
-            data[:, pair[0]], data[:, pair[1]], s=7, color=colour, alpha=0.7, linewidths=0, label=label
-        )
+        axis.scatter(x, y, s=7, color=colour, alpha=0.7, linewidths=0, label=label)
         return
     for i in range(len(data)):
         axis.plot(x[i], y[i], color=colour, lw=1.4, alpha=0.8, label="" if i else label)

@@ -65,6 +65,11 @@ def test_data_after_g_is_what_g_does():
     assert torch.allclose(after, torch.tensor([[0.0, 1.0], [-2.0, 0.0]]).double(), atol=1e-6)
 
 
+def test_trajectories_are_lines(generator):
+    axis = draw_action(catalogue.rotation(2), torch.randn(3, 5, 2, generator=generator)).axes[0]
+    assert [len(line.get_xdata()) for line in axis.lines if line.get_linestyle() == "-"] == [5] * 6
+
+
 def test_data_turn_about_the_origin_of_the_algebra():
     algebra = LieAlgebra(catalogue.rotation(2).basis, origin=torch.tensor([1.0, 1.0]))
     axis = draw_action(algebra, torch.tensor([[2.0, 1.0], [1.0, 1.0]]), w=math.pi).axes[0]
