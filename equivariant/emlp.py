@@ -17,6 +17,7 @@ from equivariant.rep import Rep, Scalar, T, V
 __all__ = ["EMLP", "Bilinear", "EMLPBlock", "Gated", "gated", "hidden_rep"]
 
 LARGEST_PRODUCT = 4096  # numbers in one bilinear map; larger tensor products cost more than they give
+GAIN, LAST_GAIN = 0.7, 1 / 3  # with these an output starts as large as that of a plain network of that size
 
 
 def gated(rep: Rep) -> Rep:
@@ -176,7 +177,7 @@ class EMLPBlock(nn.Module):
         super().__init__()
         group = Group.of(algebra)
         solver = MapSolver(group) if solver is None else solver
-        self.linear = EquivariantLinear(rep_in, gated(rep_out), group, solver=solver, dtype=dtype)
+        self.linear = EquivariantLinear(rep_in, gated(rep_out), group, solver=solver, dtype=dtype, gain=GAIN)
         self.bilinear = Bilinear(gated(rep_out), group, solver, dtype=dtype)
         self.gate = Gated(rep_out, group.dims)
 
@@ -221,7 +222,7 @@ class EMLP(nn.Module):
         middle = hidden if isinstance(hidden, Rep) else hidden_rep(hidden, group, solver)
         reps = [rep_in, *[middle] * layers]
         blocks = [EMLPBlock(a, b, group, solver=solver, dtype=dtype) for a, b in pairwise(reps)]
-        last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=1 / 3)
+        last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=LAST_GAIN)
         self.layers = nn.Sequential(*blocks, last)
 
     @property

@@ -137,7 +137,7 @@ def _check_form(metric: Tensor, k: int, invertible: bool = True) -> Tensor:
     mirror = min(float((metric - metric.mT).norm()), float((metric + metric.mT).norm()))
     if mirror > 1e-9 * float(metric.norm()):
         raise ValueError("a form must be symmetric or antisymmetric; take (J + J.T) / 2, say")
-    if invertible and torch.linalg.cond(metric) > 1e12:
+    if invertible and not torch.linalg.cond(metric) < 1e12:
         raise ValueError("the form is singular, so it has no inverse; project the data on its image first")
     return metric
 

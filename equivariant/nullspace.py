@@ -132,9 +132,7 @@ def _lowest_vectors(gram: Tensor, largest: float, rtol: float, count: int | None
     """Eigenvectors (rows) of the smallest eigenvalues, surely past the last one that may count as zero."""
     if len(gram) <= DENSE:
         return torch.linalg.eigh(gram).eigenvectors.mT
-    shifted = gram.clone()
-    shifted.diagonal().add_(SHIFT * largest**2)
-    factor = torch.linalg.cholesky(shifted)
+    factor = torch.linalg.cholesky(gram + (SHIFT * largest**2) * torch.eye(len(gram)).to(gram))
     width = 64 if count is None else count + 16
     while True:
         vectors, values = _subspace_iteration(gram, factor, min(width, len(gram)))
@@ -144,7 +142,7 @@ def _lowest_vectors(gram: Tensor, largest: float, rtol: float, count: int | None
         width *= 2
 
 
-def _subspace_iteration(gram: Tensor, factor: Tensor, width: int, steps: int = 5) -> tuple[Tensor, Tensor]:
+def _subspace_iteration(gram: Tensor, factor: Tensor, width: int, steps: int = 3) -> tuple[Tensor, Tensor]:
     """Rayleigh-Ritz vectors (rows) and values of the low end of G, from its shifted Cholesky factor."""
     block = _fixed_noise(len(gram), width, gram)
     for _ in range(steps):
@@ -167,7 +165,7 @@ def _fixed_noise(rows: int, columns: int, like: Tensor) -> Tensor:
     return torch.randn(columns, rows, generator=generator, dtype=torch.float64).mT.to(like)
 
 
-def _largest_singular_value(gram: Tensor, steps: int = 30) -> float:
+def _largest_singular_value(gram: Tensor, steps: int = 10) -> float:
     """Square root of the largest eigenvalue, by the power method; some percent are enough for a threshold."""
     if len(gram) == 0:
         return 0.0
