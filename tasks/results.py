@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Row", "Summary", "environment", "summarise", "write_results"]
+__all__ = ["Row", "Summary", "environment", "summarise", "text_table", "write_results"]
 
 PACKAGES = ("liesmith", "torch", "torch-geometric", "numpy", "scipy")
 
@@ -118,3 +118,10 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def text_table(summaries: Sequence[Summary]) -> str:
+    """Medians over seeds for the terminal."""
+    lines = [f"{'model':<16}{'symmetry':<14}{'test error':>12}{'seconds':>10}"]
+    lines += [f"{s.model:<16}{s.symmetry:<14}{s.test_mse:>12.2e}{s.seconds:>10.0f}" for s in summaries]
+    return "\n".join(lines)

@@ -66,11 +66,14 @@ class Finding:
             "digests": digests,
         }
 
+    @property
+    def against_truth(self) -> str:
+        """How far from the true rotation, as a sentence."""
+        raw, refined = (max(0.0, 1 - self.cosine(name)) for name in ("discovered", "refined"))
+        return f"against the true rotation, on the data, 1 - |cos| is {raw:.1e} as found and {refined:.1e} refined."
+
     def __str__(self) -> str:
-        return (
-            f"{self.verdict} Against the true rotation 1 - |cos| is {1 - self.cosine('discovered'):.1e} as found, "
-            f"{max(0.0, 1 - self.cosine('refined')):.1e} refined."
-        )
+        return f"{self.verdict} {self.against_truth.capitalize()}"
 
 
 @dataclass(kw_only=True, eq=False)

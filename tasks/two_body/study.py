@@ -32,14 +32,17 @@ class TwoBody:
     Args:
         data: .npz of orbits (arrays train, test, columns); simulated when left out.
         out: folder of this run; an unfinished run found there goes on.
-        seed: the first seed. seeds: how many runs of discovery and models.
+        seed: the first seed.
+        seeds: how many runs of discovery and models.
         paper: the published architectures and schedules (hours) instead of ours.
         search_space: of the generators, "blocks:2", "free", or groups such as "0,1,4,5|2,3,6,7".
         discovery_steps: at most so many steps of adversarial training.
-        past: steps that go into a forecaster. future: steps that come out.
+        past: steps that go into a forecaster.
+        future: steps that come out.
         steps: training steps of every model; the recipe's own number when left out.
         smoothing: ridge of the linear forecast over the time axis that our models correct.
-        n_train: simulated training orbits. n_test: simulated test orbits.
+        n_train: simulated training orbits.
+        n_test: simulated test orbits.
         progress: show bars.
     """
 

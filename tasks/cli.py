@@ -1,0 +1,101 @@
+"""The ``liesmith`` command: two-body, discover, show. Flags are the fields of the dataclasses that do the work."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from tasks.discovery import Discovery
+from tasks.show import Show
+from tasks.two_body.study import TwoBody
+
+__all__ = ["app", "main"]
+
+BAD_INPUT, STOPPED = 2, 130
+
+app = App(
+    name="liesmith",
+    help="Data in; the Lie algebra of its symmetries out; models that obey it, trained and measured.",
+    version=version("liesmith"),
+)
+
+
+@app.command(name="two-body")
+def two_body(
+    study: Annotated[TwoBody | None, Parameter(name="*")] = None,
+    *,
+    quick: bool = False,
+) -> None:
+    """The whole way on orbits: discover the rotation, refine it, put it into models, compare them.
+
+    Args:
+        quick: our architectures, minutes; the default, against --paper.
+    """
+    from tasks.results import summarise, text_table
+    from tasks.two_body.report import write_two_body_report
+
+    study = study or TwoBody()
+    if quick and study.paper:
+        raise ValueError("--quick and --paper exclude each other; give one")
+    outcome = study.run(_tell)
+    write_two_body_report(study.out / "report.html", outcome, study.config())
+    print(
+        f"\n{text_table(summarise(outcome.rows))}\n\nEverything is in {study.out}; read {study.out}/report.html."
+    )
+
+
+@app.command(name="discover")
+def discover(file: Path, discovery: Annotated[Discovery | None, Parameter(name="*")] = None) -> None:
+    """Look for linear symmetries in FILE (.npz, .npy, .csv, .safetensors).
+
+    Args:
+        file: the data; rows are samples, columns are named where the format has names.
+    """
+    discovery = discovery or Discovery()
+    liegan, refinement = discovery.run(file)
+    folder = discovery.folder(file)
+    print(f"{liegan.verdict_}\n\n{refinement}\n\nEverything is in {folder}; read {folder}/report.html.")
+
+
+@app.command(name="show")
+def show(file: Path, options: Annotated[Show | None, Parameter(name="*")] = None) -> None:
+    """Print and draw the algebra in FILE: matrices, spectrum, name, data before and after g.
+
+    Args:
+        file: an algebra that ``discover``, ``two-body`` or ``LieAlgebra.save`` wrote.
+    """
+    print((options or Show()).run(file))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit: 0, 2 after a sentence about bad input, 130 after Ctrl-C."""
+    import torch
+
+    torch.set_num_threads(1)  # tensors are small here; more threads wait for each other
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(given, exit_on_error=False, print_error=False, result_action="return_value")
+    except KeyboardInterrupt:
+        _say(f"stopped; to go on from the last checkpoint, run again: liesmith {' '.join(given)}")
+        sys.exit(STOPPED)
+    except CycloptsError as error:
+        _say(f"{error} See liesmith --help.")
+        sys.exit(BAD_INPUT)
+    except (ValueError, OSError, FloatingPointError) as error:
+        _say(str(error))
+        sys.exit(BAD_INPUT)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say(sentence: str) -> None:
+    print(f"liesmith: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
