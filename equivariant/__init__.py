@@ -12,6 +12,7 @@ from equivariant.gnn import LieGNN, LieGNNBlock
 from equivariant.group import Group
 from equivariant.law import CoefficientLaw
 from equivariant.linear import EquivariantLinear
+from equivariant.lorentznet import load_lorentznet
 from equivariant.maps import equivariant_maps
 from equivariant.metric import invariant_metrics, isotropy_algebra, nearest_isometries
 from equivariant.nullspace import NullSpace, null_space
@@ -47,6 +48,7 @@ __all__ = [
     "equivariant_maps",
     "invariant_metrics",
     "isotropy_algebra",
+    "load_lorentznet",
     "nearest_isometries",
     "null_space",
     "principal_angles",

@@ -35,7 +35,7 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         x = x + self.step * moved / degree.clamp(min=1) if self.phi_x is not None else x
         return self._update(h, received, scalars, None), x
 
-    def message(
+    def message(  # type: ignore[override]
         self, target_i: Tensor, source_j: Tensor, x_i: Tensor, x_j: Tensor, edge_scalars: OptTensor
     ) -> Tensor:
         shape = (self.vectors, self.dim)
@@ -46,7 +46,7 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         move = x_i[:, :0] if self.phi_x is None else self._moves(message, a - b)
         return torch.cat([message, move, message.new_ones(len(message), 1)], dim=-1)
 
-    def update(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def update(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         width = inputs.shape[-1] - self.hidden - 1
         received, moved, degree = inputs.split([self.hidden, width, 1], dim=-1)
         return received, moved, degree

@@ -1,22 +1,22 @@
 """Equivariant multilayer perceptron: linear map, bilinear products, gates; x -> gate(W x + B(W x, W x))."""
 
+from copy import deepcopy
 from itertools import combinations_with_replacement, pairwise
 from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import silu
 
-from equivariant.exact import ExactConstants
 from equivariant.group import Group, Symmetry
 from equivariant.linear import EquivariantLinear
 from equivariant.maps import MapSolver
 from equivariant.nullspace import RTOL
-from equivariant.rep import Rep, Scalar, T, V
+from equivariant.rep import Block, Rep, Scalar, T, V
 
 __all__ = ["EMLP", "Bilinear", "EMLPBlock", "Gated", "gated", "hidden_rep"]
 
-LARGEST_PRODUCT = 4096  # numbers in one bilinear map; larger tensor products cost more than they give
+PRODUCT_GAIN = 0.01  # products start at a tenth of the size of what they are added to
 GAIN, LAST_GAIN = 0.7, 1 / 3  # with these an output starts as large as that of a plain network of that size
 
 
@@ -69,94 +69,78 @@ class Gated(nn.Module):
 
     def __init__(self, rep: Rep, dims: tuple[int, ...]):
         super().__init__()
-        self.rep, self.dims, self.blocks = rep, dims, rep.blocks(dims)
-        self._gates = [block.copies for block in self.blocks if block.term]
+        self.rep, self.full, self.dims, self.blocks = rep, gated(rep), dims, rep.blocks(dims)
+        gates = [block.copies for block in self.blocks if block.term]
+        self._sizes = [*(block.stop - block.start for block in self.blocks), *gates]
 
     def forward(self, x: Tensor) -> Tensor:
-        gated(self.rep).check(x, self.dims)
-        gates = iter(x[..., self.rep.size(self.dims) :].sigmoid().split(self._gates, dim=-1))
-        parts = []
-        for block in self.blocks:
-            part = x[..., block.start : block.stop]
+        self.full.check(x, self.dims)
+        parts = x.split(self._sizes, dim=-1)
+        gates = iter(parts[len(self.blocks) :])
+        done = []
+        for block, part in zip(self.blocks, parts, strict=False):
             if block.term:
                 copies = part.unflatten(-1, (block.copies, -1))
-                parts.append((copies * next(gates).unsqueeze(-1)).flatten(-2))
+                done.append((copies * next(gates).sigmoid().unsqueeze(-1)).flatten(-2))
             else:
-                parts.append(torch.nn.functional.silu(part))
-        return torch.cat(parts, dim=-1) if parts else x
+                done.append(silu(part))
+        return torch.cat(done, dim=-1) if done else x
 
     def extra_repr(self) -> str:
         return str(self.rep)
 
 
-class Bilinear(ExactConstants):
-    """Products of features: out_j = sum_n theta_jn Q_n (u_j x v_j), Q a basis of Hom(s x t, out).
+class Bilinear(nn.Module):
+    """x + B(x, x), B an equivariant linear map of tensor products u_j x v_j of features of x.
 
-    For every two non-scalar terms s, t (their copies paired in order, one step apart where s = t) and every
-    output term; gates already multiply by scalars. The maps are mixed once per call, never per sample, and
-    products of more than ``LARGEST_PRODUCT`` numbers are left out.
+    For every two non-scalar terms s, t the first copies are multiplied in pairs (one step apart where s = t);
+    gates already multiply by scalars. Small products come first, until a quarter of the features' size is spent:
+    the linear map before it can put whatever should be multiplied into these copies.
 
     Shapes: (..., rep.size) -> (..., rep.size).
     """
 
-    theta: Tensor
-
     def __init__(self, rep: Rep, group: Group, solver: MapSolver, dtype: torch.dtype | None = None):
         super().__init__()
         self.rep, self.dims, self.blocks = rep, group.dims, rep.blocks(group.dims)
-        self.residual = 0.0
-        self._products, self._counts = [], []
-        tensors = [i for i, block in enumerate(self.blocks) if block.term]
-        for s, t in combinations_with_replacement(tensors, 2):
-            for out in range(len(self.blocks)):
-                self._register(s, t, out, solver)
-        self.theta = nn.Parameter(torch.empty(sum(self._counts), device=group.device, dtype=dtype))
-        self.reset_parameters()
-
-    def _register(self, s: int, t: int, out: int, solver: MapSolver) -> None:
-        blocks = [self.blocks[i] for i in (s, t, out)]
-        if prod(prod(block.shape) for block in blocks) > LARGEST_PRODUCT:
-            return
-        found = solver(blocks[2].term, blocks[0].term + blocks[1].term)
-        if found.dim:
-            self.residual = max(self.residual, found.residual)
-            self.register_buffer(f"map_{s}_{t}_{out}", found.basis)
-            self._products.append((s, t, out))
-            self._counts.append(found.dim * min(block.copies for block in blocks))
-
-    def reset_parameters(self) -> None:
-        """Products start at a hundredth of the variance of what they are added to."""
-        with torch.no_grad():
-            for part, (s, t, out) in zip(self.theta.split(self._counts), self._products, strict=True):
-                maps = self.get_buffer(f"map_{s}_{t}_{out}")
-                rivals = sum(product[2] == out for product in self._products)
-                part.normal_().mul_((0.01 * prod(self.blocks[out].shape) / (len(maps) * rivals)) ** 0.5)
+        self.products = _products(self.blocks, rep.size(group.dims) // 4)
+        terms = [(n, self.blocks[s].term + self.blocks[t].term) for s, t, n in self.products]
+        self.product_rep = sum((n * Rep(((1, term),)) for n, term in terms), Rep())
+        self.linear = EquivariantLinear(
+            self.product_rep, rep, group, bias=False, solver=solver, dtype=dtype, gain=PRODUCT_GAIN
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         self.rep.check(x, self.dims)
-        sums: dict[int, list[Tensor]] = {}
-        for theta, (s, t, out) in zip(self.theta.split(self._counts), self._products, strict=True):
-            maps = self.get_buffer(f"map_{s}_{t}_{out}").to(x.dtype)
-            sums.setdefault(out, []).append(self._product(x, theta, maps, s, t, out))
-        parts = []
-        for i, block in enumerate(self.blocks):
-            size = block.stop - block.start
-            padded = [pad(part, (0, size - part.shape[-1])) for part in sums.get(i, [])]
-            parts.append(sum(padded[1:], padded[0]) if padded else x.new_zeros(*x.shape[:-1], size))
-        return torch.cat(parts, dim=-1) if parts else x
+        parts = x.split([block.stop - block.start for block in self.blocks], dim=-1)
+        products = torch.cat([self._product(parts, *p) for p in self.products] or [x[..., :0]], dim=-1)
+        weight = self.linear.weight() if isinstance(self.linear, EquivariantLinear) else self.linear.weight
+        # one call multiplies and adds: the sum costs no pass of its own
+        return torch.addmm(x.flatten(0, -2), products.flatten(0, -2), weight.mT).view(x.shape)
 
-    def _product(self, x: Tensor, theta: Tensor, maps: Tensor, s: int, t: int, out: int) -> Tensor:
-        left, right, target = (self.blocks[i] for i in (s, t, out))
-        copies = min(left.copies, right.copies, target.copies)
-        u = x[..., left.start : left.stop].unflatten(-1, (left.copies, -1))[..., :copies, :]
-        v = x[..., right.start : right.stop].unflatten(-1, (right.copies, -1))
-        v = (v.roll(1, dims=-2) if s == t else v)[..., :copies, :]
-        mixed = (theta.view(copies, -1) @ maps).view(copies, -1, u.shape[-1] * v.shape[-1])
-        outer = (u.unsqueeze(-1) * v.unsqueeze(-2)).flatten(-2)
-        return torch.einsum("...js,jos->...jo", outer, mixed).flatten(-2)
+    def _product(self, parts: tuple[Tensor, ...], s: int, t: int, n: int) -> Tensor:
+        u = parts[s].unflatten(-1, (self.blocks[s].copies, -1))[..., :n, :]
+        v = parts[t].unflatten(-1, (self.blocks[t].copies, -1))
+        v = v[..., 1 : n + 1, :] if s == t and n < self.blocks[t].copies else v[..., :n, :]
+        return (u.unsqueeze(-1) * v.unsqueeze(-2)).flatten(-3)
 
     def extra_repr(self) -> str:
-        return f"{self.rep}, products={len(self._products)}, residual={self.residual:.1e}"
+        return f"{self.rep} from {self.product_rep}"
+
+
+def _products(blocks: list[Block], budget: int) -> list[tuple[int, int, int]]:
+    """(s, t, copies): which non-scalar blocks to multiply, and how many copies, within a budget of numbers."""
+    pairs = combinations_with_replacement([i for i, block in enumerate(blocks) if block.term], 2)
+    sizes = sorted((prod(blocks[s].shape) * prod(blocks[t].shape), s, t) for s, t in pairs)
+    chosen = []
+    for rank, (size, s, t) in enumerate(sizes):
+        copies = min(blocks[s].copies, blocks[t].copies, budget // (size * (len(sizes) - rank)))
+        if copies == 0 and not chosen:
+            copies = 1
+        if copies:
+            chosen.append((s, t, copies))
+            budget -= copies * size
+    return chosen
 
 
 class EMLPBlock(nn.Module):
@@ -182,8 +166,7 @@ class EMLPBlock(nn.Module):
         self.gate = Gated(rep_out, group.dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.linear(x)
-        return self.gate(x + self.bilinear(x))
+        return self.gate(self.bilinear(self.linear(x)))
 
 
 class EMLP(nn.Module):
@@ -224,6 +207,15 @@ class EMLP(nn.Module):
         blocks = [EMLPBlock(a, b, group, solver=solver, dtype=dtype) for a, b in pairwise(reps)]
         last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=LAST_GAIN)
         self.layers = nn.Sequential(*blocks, last)
+
+    def dense(self) -> nn.Module:
+        """A copy for evaluation, with every weight matrix assembled once; it does not follow this model."""
+        copy = deepcopy(self).eval()
+        for module in list(copy.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, EquivariantLinear):
+                    setattr(module, name, child.dense())
+        return copy.requires_grad_(False)
 
     @property
     def residual(self) -> float:

@@ -13,6 +13,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     in which nothing exists is left to the running statistics.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         if self.training:
             mean, variance, count = _moments(x, mask)

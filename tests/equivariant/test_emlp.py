@@ -45,18 +45,18 @@ def test_products_are_in_the_answer(generator):
     solver = MapSolver(Group.of(catalogue.rotation(3)))
     layer = Bilinear(4 * V + 8 * Scalar, solver.group, solver)
     x = torch.randn(5, 20, generator=generator)
-    assert layer(x).abs().max() > 1e-3
-    assert torch.allclose(layer(2 * x), 4 * layer(x), rtol=1e-4)
+    change = layer(x) - x
+    assert change.abs().max() > 1e-3
+    assert torch.allclose(layer(2 * x) - 2 * x, 4 * change, atol=1e-5)
     with torch.no_grad():
-        layer.theta.zero_()
-    assert not layer(x).any()
+        layer.linear.theta.zero_()
+    assert torch.equal(layer(x), x)
 
 
 def test_a_planted_error_in_the_products_is_seen(generator):
     net = size_one(EMLP(2 * V, V, catalogue.rotation(3), hidden=48).double())
     bilinear = net.layers[0].bilinear
-    name = next(name for name, _ in bilinear.named_buffers())
-    bilinear.get_buffer(name)[0, 1] += 1e-2
+    bilinear.linear.get_buffer("map_1_0")[0, 0, 1] += 1e-2
     x = torch.randn(16, 6, generator=generator).double()
     assert equivariance_error(net, catalogue.rotation(3), 2 * V, V, x, generator=generator) > 1e-6
 
@@ -131,6 +131,14 @@ def test_a_copy_and_a_pickle_give_the_same_numbers(generator):
     x = torch.randn(7, 6, generator=generator)
     assert torch.equal(copy.deepcopy(net)(x), net(x))
     assert torch.equal(pickle.loads(pickle.dumps(net))(x), net(x))
+
+
+def test_the_dense_copy_gives_the_same_numbers(generator):
+    net = size_one(EMLP(2 * V, V + Scalar, catalogue.rotation(3), hidden=32))
+    x = torch.randn(7, 6, generator=generator)
+    dense = net.dense()
+    assert torch.equal(dense(x), net(x))
+    assert not any(parameter.requires_grad for parameter in dense.parameters())
 
 
 def test_a_noisy_algebra_says_how_far_it_is():
