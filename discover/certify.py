@@ -22,7 +22,7 @@ __all__ = ["Verdict", "certify", "split", "weigh"]
 LAW_MARGIN = 0.05  # how far above chance a critic's AUC may lie
 MAP_MARGIN = 0.05  # how large a violation of the map may be, relative to what g does to the target
 MAP_BROKEN = 0.25  # beyond this it is no approximate symmetry either
-LEAST_MOVE = 1e-2  # below this relative move of the data, g does nothing worth a verdict
+LEAST_MOVE = 5e-2  # below this relative move of the data, g does nothing worth a verdict
 LEAST_SUPPORT = 0.2  # a smaller share of moved data among the data supports no statement on the map
 LEAST_SKILL = 0.5  # a predictor that explains less of the target speaks for no map
 LARGEST_LEAK = 1e-3  # a larger share of the action out of the span of the data breaks their law
@@ -43,7 +43,8 @@ class Verdict:
         auc: area under the ROC curve of a fresh critic for (x, y) against (g x, g y): 0.5 is blind.
         violation: root of the growth of the predictor's squared error from (x, y) to (g x, g y), relative to what
             g does to the target; ``None`` without a target. skill: share of the target that the predictor
-            explains on held-out data. support: share of the moved samples that lie among the data.
+            explains on held-out data. support: share of the moved samples that lie among the data. hidden: the
+            largest violation that what the predictor leaves unexplained could hide.
         undetermined: number of directions in which the data never point.
     """
 
@@ -53,6 +54,7 @@ class Verdict:
     violation: Estimate | None
     skill: float
     support: float
+    hidden: float
     undetermined: int
 
     @property
@@ -110,7 +112,7 @@ class Verdict:
             lines.append(
                 f"Map from x to y: {self.map}; violation {self.violation} of what g does to y, on the "
                 f"{self.support:.0%} of moved samples that lie among the data "
-                f"(the predictor explains {self.skill:.2%})."
+                f"(the predictor explains {self.skill:.2%}; the rest could hide a violation up to {self.hidden:.2g})."
             )
         if self.undetermined:
             lines.append(
@@ -129,20 +131,28 @@ def certify(
     y_rep: Rep | None = None,
     groups: Tensor | None = None,
     held_out: float = 0.2,
+    steps: int = 1000,
     seed: int = 0,
     device: str = "cpu",
 ) -> Verdict:
     """Weigh an algebra on data: critic and predictor are fitted on one part and asked on the held-out part.
 
-    Args are those of ``LieGAN.fit``. For an honest answer give data the algebra was not found on.
+    Args are those of ``LieGAN.fit``; critic and predictor are fitted for ``steps`` steps. For an honest answer
+    give data the algebra was not found on.
     Raises ``ValueError`` for wrong shapes, NaN, too few samples, or an algebra of another dimension.
     """
     fitted, kept = split(Samples.read(x, y, x_rep, y_rep), held_out, groups, seed)
-    return weigh(algebra, fitted, kept, seed=seed, device=device)
+    return weigh(algebra, fitted, kept, steps=steps, seed=seed, device=device)
 
 
 def weigh(
-    algebra: LieAlgebra, fitted: Samples, kept: Samples, *, seed: int = 0, device: str = "cpu"
+    algebra: LieAlgebra,
+    fitted: Samples,
+    kept: Samples,
+    *,
+    steps: int = 1000,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> Verdict:
     """``certify`` for samples that are split already."""
     if algebra.dim != fitted.dim:
@@ -161,14 +171,15 @@ def weigh(
     random = torch.Generator(device).manual_seed(seed)
     seen = seen.to(device=device, dtype=torch.float32)
     moved_kept = kept.map_vectors(seen.sample(len(kept), random))
-    violation, skill, support = map_evidence(fitted, kept, moved_kept, random)
+    of_map = map_evidence(fitted, kept, moved_kept, steps, random)
     return Verdict(
         move=_relative_move(kept, moved_kept),
         leak=whitening.leaving(algebra.basis),
-        auc=law_evidence(fitted, kept, moved_kept, seen, random),
-        violation=violation,
-        skill=skill,
-        support=support,
+        auc=law_evidence(fitted, kept, moved_kept, seen, steps, random),
+        violation=of_map.violation if of_map else None,
+        skill=of_map.skill if of_map else 0.0,
+        support=of_map.support if of_map else 0.0,
+        hidden=of_map.hidden if of_map else 0.0,
         undetermined=whitening.span.basis.shape[1] - whitening.span.rank,
     )
 

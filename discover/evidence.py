@@ -14,11 +14,11 @@ from discover.critic import Critic, multilayer_perceptron
 from discover.samples import Part, Samples
 from equivariant.algebra import LieAlgebra
 
-__all__ = ["Estimate", "law_evidence", "map_evidence"]
+__all__ = ["Estimate", "MapEvidence", "law_evidence", "map_evidence"]
 
 Model = TypeVar("Model", bound=nn.Module)
-STEPS, BATCH, WIDTH = 1000, 256, 64
-PREDICTOR_STEPS, PREDICTOR_BATCH, PREDICTOR_WIDTH = 1200, 512, 128
+BATCH, WIDTH = 256, 64
+PREDICTOR_BATCH, PREDICTOR_WIDTH = 512, 128
 RESAMPLES = 200
 MOST_POINTS = 20_000
 
@@ -36,7 +36,7 @@ class Estimate:
 
 
 def law_evidence(
-    fitted: Samples, kept: Samples, moved: Samples, algebra: LieAlgebra, random: torch.Generator
+    fitted: Samples, kept: Samples, moved: Samples, algebra: LieAlgebra, steps: int, random: torch.Generator
 ) -> Estimate:
     """AUC on held-out samples of a critic fitted to tell samples from moved samples; fresh g in every batch."""
     critic = _seeded(
@@ -48,32 +48,45 @@ def law_evidence(
         logits = [critic(critic.features(s.flat()), s.labels) for s in (real, fake)]
         return F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
 
-    _fit(critic, loss, fitted, STEPS, BATCH, 3e-3, random)
+    _fit(critic, loss, fitted, steps, BATCH, 3e-3, random)
     with torch.no_grad():
         scores = [critic(critic.features(s.flat()), s.labels) for s in (kept, moved)]
     return _bootstrap(lambda i: _auc(scores[0][i], scores[1][i]), len(kept), random)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MapEvidence:
+    """``violation``, ``skill``, ``support`` and ``hidden`` as in ``discover.certify.Verdict``."""
+
+    violation: Estimate
+    skill: float
+    support: float
+    hidden: float
+
+
 def map_evidence(
-    fitted: Samples, kept: Samples, moved: Samples, random: torch.Generator
-) -> tuple[Estimate | None, float, float]:
-    """Violation of the map x -> y, the predictor's skill, and the share of moved samples among the data."""
+    fitted: Samples, kept: Samples, moved: Samples, steps: int, random: torch.Generator
+) -> MapEvidence | None:
+    """How the error of a predictor of y from x grows on moved samples; ``None`` without a target."""
     if fitted.y is None:
-        return None, 0.0, 0.0
+        return None
     predictor = _seeded(random, lambda: Predictor(fitted))
-    _fit(predictor, predictor.loss, fitted, PREDICTOR_STEPS, PREDICTOR_BATCH, 4e-3, random)
+    _fit(predictor, predictor.loss, fitted, steps, PREDICTOR_BATCH, 4e-3, random)
     with torch.no_grad():
         still, after = predictor.error(kept), predictor.error(moved)
         blind, reach = predictor.blind_error(kept), predictor.reach(kept, moved, random)
     among = _among(predictor.features(fitted.x), predictor.features(kept.x), predictor.features(moved.x))
     skill = 1 - float(still.mean() / blind.mean())
     if not among.any():
-        return Estimate(1.0, 0.0, float("inf")), skill, 0.0
+        nothing = Estimate(1.0, 0.0, float("inf"))
+        return MapEvidence(violation=nothing, skill=skill, support=0.0, hidden=float("inf"))
     growth, reach = (after - still)[among], reach[among]
-    violation = _bootstrap(
-        lambda i: (growth[i].mean() / reach[i].mean()).clamp_min(0).sqrt(), len(growth), random
+    return MapEvidence(
+        violation=_bootstrap(lambda i: _root_ratio(growth[i], reach[i]), len(growth), random),
+        skill=skill,
+        support=float(among.float().mean()),
+        hidden=float(_root_ratio(still[among], reach)),
     )
-    return violation, skill, float(among.float().mean())
 
 
 class Predictor(nn.Module):
@@ -204,6 +217,12 @@ def _auc(real: Tensor, fake: Tensor) -> Tensor:
     _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
     ranks = (counts.cumsum(0) - (counts - 1) / 2)[inverse]
     return (ranks[: len(real)].sum() - len(real) * (len(real) + 1) / 2) / (len(real) * len(fake))
+
+
+def _root_ratio(error: Tensor, reach: Tensor) -> Tensor:
+    """Root of a mean squared error (0 where it shrank) over the mean squared reach; 0 where nothing can move."""
+    tiny = torch.finfo(reach.dtype).tiny
+    return (error.mean() / reach.mean().clamp_min(tiny)).clamp_min(0).sqrt()
 
 
 def _bootstrap(statistic: Callable[[Tensor], Tensor], n: int, random: torch.Generator) -> Estimate:

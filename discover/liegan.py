@@ -47,7 +47,7 @@ class LieGAN(Rules):
         critic_width: hidden width. steps: most steps. cooldown: steps in which the rates fall to zero at the end.
         tolerance: the search settles, and cools, once the averaged generators turn by less [rad] in
             ``Schedule.every`` steps, three times in a row. It needs no ground truth.
-        held_out: fraction of the groups of samples kept for the verdict.
+        held_out: fraction of the groups of samples kept for the verdict; judge_steps: of its critic and predictor.
         seed: of everything random. device, dtype: where and in what precision the game is played.
         checkpoint: file to resume from and to write to; checkpoint_every: in steps. progress: show a bar.
 
@@ -67,6 +67,7 @@ class LieGAN(Rules):
     cooldown: int = 1000
     tolerance: float = 0.05
     held_out: float = 0.2
+    judge_steps: int = 1000
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
@@ -110,12 +111,14 @@ class LieGAN(Rules):
         game, schedule = self._set_up(played), Schedule.of(self.steps, self.cooldown, self.tolerance)
         self.history_ = self._play(game, schedule, digest(samples))
         self._conclude(game, schedule, samples, coordinates)
-        self.verdict_ = weigh(self.algebra_, played, kept, seed=self.seed, device=self.device)
+        self.verdict_ = weigh(
+            self.algebra_, played, kept, steps=self.judge_steps, seed=self.seed, device=self.device
+        )
         return self
 
     def _check(self) -> None:
         positive = ("n_generators", "law_scale", "critic_width", "steps", "batch_size", "learning_rate",
-                    "critic_learning_rate", "checkpoint_every")  # fmt: skip
+                    "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -210,7 +213,7 @@ class LieGAN(Rules):
         return values
 
     def _fingerprint(self) -> str:
-        free = ("checkpoint", "checkpoint_every", "progress", "held_out")
+        free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")
         return str({name: value for name, value in self.config().items() if name not in free})
 
 

@@ -48,7 +48,7 @@ class Samples:
 
     @classmethod
     def read(
-        cls, x: Tensor, y: Tensor | None, x_rep: Rep | None = None, y_rep: Rep | None = None
+        cls, x: Tensor, y: Tensor | None = None, x_rep: Rep | None = None, y_rep: Rep | None = None
     ) -> "Samples":
         """Sort the columns of x (n, d) or (n, T, k), and of y, by their representations.
 
