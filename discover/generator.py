@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from discover.search_space import SearchSpace
-from equivariant.exponential import exponential, one_parameter
+from equivariant.exponential import exponential
 from equivariant.law import CoefficientLaw
+from equivariant.one_parameter import one_parameter
 
 __all__ = ["Generator"]
 
