@@ -20,6 +20,7 @@ app = App(
     name="liesmith",
     help="Data in; the Lie algebra of its symmetries out; models that obey it, trained and measured.",
     version=version("liesmith"),
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -35,6 +36,7 @@ def two_body(
         quick: our architectures, minutes; the default, against --paper.
     """
     from tasks.results import summarise, text_table
+    from tasks.two_body.overview import draw_overview
     from tasks.two_body.report import write_two_body_report
 
     study = study or TwoBody()
@@ -42,6 +44,7 @@ def two_body(
         raise ValueError("--quick and --paper exclude each other; give one")
     outcome = study.run(_tell)
     write_two_body_report(study.out / "report.html", outcome, study.config())
+    draw_overview(outcome).savefig(study.out / "overview.png", dpi=150)
     print(
         f"\n{text_table(summarise(outcome.rows))}\n\nEverything is in {study.out}; read {study.out}/report.html."
     )

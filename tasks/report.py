@@ -40,6 +40,12 @@ class Picture:
     figure: "Figure"
     caption: str
 
+    @property
+    def wide(self) -> bool:
+        """Whether it needs the whole width of the page."""
+        width, height = self.figure.get_size_inches()
+        return bool(width > 1.5 * height)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -157,7 +163,8 @@ def draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], quantity
 
 def _plain(section: Section, number: "count[int]") -> dict[str, Any]:
     pictures = [
-        {"svg": _svg(p.figure, next(number), p.caption), "caption": p.caption} for p in section.pictures
+        {"svg": _svg(p.figure, next(number), p.caption), "caption": p.caption, "wide": p.wide}
+        for p in section.pictures
     ]
     verdicts = [{"passed": verdict.passed, "text": str(verdict)} for verdict in section.verdicts]
     return vars(section) | {"pictures": pictures, "verdicts": verdicts}

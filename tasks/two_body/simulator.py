@@ -36,6 +36,10 @@ class Kepler:
         """General ellipses, eccentricity uniform from 0 to ``eccentricity``."""
         return cls(eccentricity=eccentricity, near=False)
 
+    def __str__(self) -> str:
+        low, high = self.separation
+        return f"separation {low:g} to {high:g}, eccentricity {'about' if self.near else 'up to'} {self.eccentricity:g}"
+
     def __post_init__(self) -> None:
         low, high = self.separation
         if not 0 < low <= high:
@@ -94,7 +98,7 @@ def simulated_orbits(
     generator = torch.Generator().manual_seed(seed)
     train = simulate(family.draw(n_train, (-math.pi, 0.0), generator))
     test = simulate(family.draw(n_test, (0.0, math.pi), generator))
-    return TwoBodyData(train=train, test=test, source=f"simulator ({family}, seed {seed})")
+    return TwoBodyData(train=train, test=test, source=f"the simulator ({family}; seed {seed})")
 
 
 def energy(states: Tensor) -> Tensor:
