@@ -3,6 +3,7 @@
 from copy import deepcopy
 from itertools import combinations_with_replacement, pairwise
 from math import prod
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -181,6 +182,7 @@ class EMLP(nn.Module):
         layers: number of blocks before the last linear map.
         rtol: level of noise of the generators; a noisy algebra gives a model of its nearest solved maps, and
             ``residual`` says how far these are from equivariant.
+        cache: a folder that keeps the solved maps between runs; default: nothing is written.
 
     Shapes: (..., rep_in.size) -> (..., rep_out.size).
     """
@@ -194,13 +196,14 @@ class EMLP(nn.Module):
         layers: int = 3,
         *,
         rtol: float = RTOL,
+        cache: str | Path | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if layers < 0:
             raise ValueError(f"layers must be >= 0, got {layers}")
         group = Group.of(algebra)
-        solver = MapSolver(group, rtol=rtol)
+        solver = MapSolver(group, rtol=rtol, cache=cache)
         self.rep_in, self.rep_out, self.dims = rep_in, rep_out, group.dims
         middle = hidden if isinstance(hidden, Rep) else hidden_rep(hidden, group, solver)
         reps = [rep_in, *[middle] * layers]

@@ -1,10 +1,13 @@
 """Equivariant linear maps: Hom(in, out) = {W : rho_out(L) W = W rho_in(L), rho_out(h) W = W rho_in(h)}."""
 
+from dataclasses import replace
 from itertools import accumulate
 from math import prod
+from pathlib import Path
 
 import torch
 
+from equivariant.cache import problem_key, read, write
 from equivariant.group import Group, Symmetry
 from equivariant.nullspace import RTOL, NullSpace, intertwiners
 from equivariant.rep import Axis, Rep, Term, term_elements, term_generators, term_shape
@@ -42,17 +45,35 @@ def invariants(term: Term, group: Group, *, rtol: float = RTOL, count: int | Non
 
 
 class MapSolver:
-    """Hom(into, out) for terms of one group, each solved once: what the layers of one model share."""
+    """Hom(into, out) for terms of one group, each solved once: what the layers of one model share.
 
-    def __init__(self, group: Group, *, rtol: float = RTOL):
+    With ``cache`` a folder, answers are also kept there between runs, under the digest of their content.
+    """
+
+    def __init__(self, group: Group, *, rtol: float = RTOL, cache: str | Path | None = None):
         self.group, self.rtol = group, rtol
+        self.cache = None if cache is None else Path(cache).expanduser()
         self._solved: dict[Term, NullSpace] = {}
 
     def __call__(self, out: Term, into: Term) -> NullSpace:
         term = out + dual(into)
         if term not in self._solved:
-            self._solved[term] = invariants(term, self.group, rtol=self.rtol)
+            self._solved[term] = self._solve(term)
         return self._solved[term]
+
+    def _solve(self, term: Term) -> NullSpace:
+        if self.cache is None:
+            return invariants(term, self.group, rtol=self.rtol)
+        key = problem_key(self.group, term, self.rtol)
+        found = read(self.cache, key)
+        if found is None:
+            found = invariants(term, self.group, rtol=self.rtol)
+            write(self.cache, key, found)
+        return replace(
+            found,
+            basis=found.basis.to(self.group.device),
+            singular_values=found.singular_values.to(self.group.device),
+        )
 
 
 def _balanced_cut(shape: tuple[int, ...]) -> int:

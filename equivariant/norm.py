@@ -13,16 +13,12 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     in which nothing exists is left to the running statistics.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         if self.training:
             mean, variance, count = _moments(x, mask)
             self._track(mean.detach(), variance.detach(), count)
         else:
-            mean, variance = self.running_mean, self.running_var
+            mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias - mean * scale, x, scale)
 
@@ -30,9 +26,10 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         rate = torch.where(count > 0, self.momentum or 0.0, 0.0)
         unbiased = variance * (count / (count - 1).clamp(min=1))
         with torch.no_grad():
-            self.running_mean.lerp_(mean.to(self.running_mean), rate.to(self.running_mean))
-            self.running_var.lerp_(unbiased.to(self.running_var), rate.to(self.running_var))
-            self.num_batches_tracked.add_(1)
+            for name, value in {"running_mean": mean, "running_var": unbiased}.items():
+                running = self.get_buffer(name)
+                running.lerp_(value.to(running), rate.to(running))
+            self.get_buffer("num_batches_tracked").add_(1)
 
 
 def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

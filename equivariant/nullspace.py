@@ -89,10 +89,13 @@ def intertwiners(
 def _intertwiner_gram(left: Tensor, right: Tensor) -> Tensor:
     """C^T C for the constraints left_a W - W right_a, W flattened by rows."""
     o, i = left.shape[-1], right.shape[-1]
-    eye_o, eye_i = (torch.eye(n, dtype=left.dtype, device=left.device) for n in (o, i))
     cross = torch.einsum("cab,cde->adbe", left, right).reshape(o * i, o * i)
-    gram = torch.kron((left.mT @ left).sum(0), eye_i) + torch.kron(eye_o, (right @ right.mT).sum(0))
-    return gram - cross - cross.mT
+    gram = cross.add(cross.mT).neg_()
+    # the two squares are kron(sum R^T R, 1) and kron(1, sum S S^T): only some diagonals, added in place
+    tensor = gram.view(o, i, o, i)
+    tensor.diagonal(dim1=1, dim2=3).add_((left.mT @ left).sum(0).unsqueeze(-1))
+    tensor.diagonal(dim1=0, dim2=2).add_((right @ right.mT).sum(0).unsqueeze(-1))
+    return gram
 
 
 def _solve(
@@ -129,11 +132,12 @@ def _number_of_zeros(values: Tensor, rtol: float) -> int:
 
 
 def _lowest_vectors(gram: Tensor, largest: float, rtol: float, count: int | None) -> Tensor:
-    """Eigenvectors (rows) of the smallest eigenvalues, surely past the last one that may count as zero."""
+    """Eigenvectors (rows) of the smallest eigenvalues, past the last one that may count as zero; shifts G."""
     if len(gram) <= DENSE:
         return torch.linalg.eigh(gram).eigenvectors.mT
-    factor = torch.linalg.cholesky(gram + (SHIFT * largest**2) * torch.eye(len(gram)).to(gram))
-    width = 64 if count is None else count + 16
+    gram.diagonal().add_(SHIFT * largest**2)
+    factor = torch.linalg.cholesky(gram)
+    width = 32 if count is None else count + 16
     while True:
         vectors, values = _subspace_iteration(gram, factor, min(width, len(gram)))
         enough = values[-1] > (10 * rtol * largest) ** 2 if count is None else True
@@ -169,8 +173,6 @@ def _largest_singular_value(gram: Tensor, steps: int = 10) -> float:
     """Square root of the largest eigenvalue, by the power method; some percent are enough for a threshold."""
     if len(gram) == 0:
         return 0.0
-    if len(gram) <= DENSE:
-        return float(torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt())
     vector = _fixed_noise(len(gram), 1, gram)
     for _ in range(steps):
         vector = gram @ vector
