@@ -52,7 +52,8 @@ class LieGAN(Rules):
         checkpoint: file to resume from and to write to; checkpoint_every: in steps. progress: show a bar.
 
     After ``fit``: ``algebra_`` (the raw basis), ``verdict_`` (what held-out data say), ``span_`` (where the data
-    live), ``undetermined_`` (directions no datum points in), ``history_``, ``steps_``.
+    live), ``undetermined_`` (directions no datum points in), ``relations_`` (the equations that say so),
+    ``history_``, ``steps_``.
     """
 
     n_generators: int = 1
@@ -203,6 +204,11 @@ class LieGAN(Rules):
     def undetermined_(self) -> Tensor:
         """Directions (k - r, k) the data never point in: what a generator does to them is not known."""
         return self.space_.whitening.undetermined()
+
+    @property
+    def relations_(self) -> tuple[str, ...]:
+        """The linear equations the data obey, in the names of the coordinates; empty when they fill their space."""
+        return self.space_.whitening.relations(self.algebra_.coordinates)
 
     def config(self) -> dict[str, Any]:
         """Every setting, as ``json`` can write it."""

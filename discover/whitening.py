@@ -1,5 +1,6 @@
 """Coordinates z = W x on the span of the data in which the data have unit second moments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,3 +53,31 @@ class Whitening:
         """Directions (k - r, k) in which the data never point: what a generator does to them is not known."""
         k, rank = self.span.basis.shape[1], self.span.rank
         return torch.linalg.qr(self.span.basis.mT, mode="complete").Q[:, rank:k].mT
+
+    def relations(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The equations the data obey, one for each undetermined direction, such as ``"q1x + q2x = 0"``."""
+        short = [name.split(" [")[0] for name in names]
+        return tuple(_equation(row, short) for row in _echelon(self.undetermined()).tolist())
+
+
+def _echelon(rows: Tensor) -> Tensor:
+    """Reduced row echelon form of independent rows (m, k), pivots chosen by size."""
+    rows = rows.clone()
+    for i in range(len(rows)):
+        pivot = int(rows[i].abs().argmax())
+        rows[i] = rows[i] / rows[i, pivot]
+        others = torch.arange(len(rows)) != i
+        rows[others] = rows[others] - rows[others, pivot][:, None] * rows[i]
+    return rows
+
+
+def _equation(coefficients: list[float], names: Sequence[str]) -> str:
+    """``q1x - 0.5 q2x = 0``; what is below a thousandth of the largest coefficient is left out."""
+    terms = [(c, name) for c, name in zip(coefficients, names, strict=True) if abs(c) >= 1e-3]
+    sign = -1 if terms[0][0] < 0 else 1
+    words = [f"{'-' if sign * c < 0 else '+'} {_times(abs(c))}{name}" for c, name in terms]
+    return " ".join(words).removeprefix("+ ") + " = 0"
+
+
+def _times(size: float) -> str:
+    return "" if abs(size - 1) < 5e-4 else f"{size:.3g} "

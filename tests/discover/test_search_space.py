@@ -48,6 +48,14 @@ def test_undetermined_directions_are_those_without_data(plane_in_space):
     assert (plane_in_space @ directions.mT).abs().max() < EXACT * plane_in_space.abs().max()
 
 
+def test_the_equations_of_the_data_are_said_in_their_names(plane_in_space):
+    names = ("a [m]", "b [m]", "c [m]", "d [m]")
+    relations = SearchSpace.of_data(plane_in_space).whitening.relations(names)
+    assert sorted(relations) == ["a + c = 0", "b + d = 0"]
+    whole = SearchSpace.of_data(torch.randn(50, 4, dtype=torch.float64)).whitening
+    assert whole.relations(names) == ()
+
+
 @pytest.mark.parametrize(
     ("specification", "entries"),
     [("free", 16), ("blocks:2", 8), ("blocks:4", 16), ("0,2|1,3", 8), ([[0, 1, 2]], 9), (torch.eye(4), 4)],
