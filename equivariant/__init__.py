@@ -1,5 +1,6 @@
 """Vocabulary and models: a ``LieAlgebra`` goes in; layers, networks and augmentations come out."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from equivariant import catalogue, compare
@@ -20,6 +21,7 @@ from equivariant.rep import Rep, Scalar, T, V
 
 if TYPE_CHECKING:
     from equivariant.conv import LieGNNConv
+    from equivariant.transform import RandomGroupTransform
 
 __all__ = [
     "EMLP",
@@ -34,6 +36,7 @@ __all__ = [
     "LieGNNConv",
     "NullSpace",
     "RandomGroupAction",
+    "RandomGroupTransform",
     "Rep",
     "Scalar",
     "T",
@@ -56,9 +59,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The PyTorch Geometric layer, imported when it is first asked for: the rest works in a tenth of the time."""
-    if name == "LieGNNConv":
-        from equivariant.conv import LieGNNConv
-
-        return LieGNNConv
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """What needs PyTorch Geometric is imported when it is first asked for."""
+    homes = {"LieGNNConv": "equivariant.conv", "RandomGroupTransform": "equivariant.transform"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(homes[name]), name)

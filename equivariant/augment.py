@@ -61,6 +61,7 @@ class RandomGroupAction(ExactConstants):
             raise ValueError(f"wanted {len(self.reps)} tensors, one per representation, got {len(tensors)}")
         moved = []
         for i, (rep, tensor) in enumerate(zip(self.reps, tensors, strict=True)):
+            rep.check(tensor, self.dims)
             origin = self.get_buffer(f"origin_{i}").to(tensor.dtype)
             moved.append(rep.act(tuple(e.to(tensor.dtype) for e in g), tensor - origin) + origin)
         return moved[0] if len(moved) == 1 else tuple(moved)

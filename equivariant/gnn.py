@@ -107,7 +107,9 @@ class LieGNNBlock(ExactConstants):
         difference = (x.unsqueeze(-2) - x.unsqueeze(-3)).unflatten(-1, (self.vectors, self.dim))
         features = self._features(difference, self._dots(x), edge_scalars)
         target, source = self._node_terms(h)
-        message = self._gate(target.unsqueeze(-2) + source.unsqueeze(-3) + features, edges) * edges
+        # features first: their sum with the node terms then needs no tensor of its own
+        first = features.add_(target.unsqueeze(-2)).add_(source.unsqueeze(-3))
+        message = self._gate(first, edges)
         if self.phi_x is not None:
             move = (self._moves(message, difference) * edges).sum(-2)
             x = x + self.step * move / edges.sum(-2).clamp(min=1)
@@ -139,12 +141,11 @@ class LieGNNBlock(ExactConstants):
         return linear(torch.cat(parts, dim=-1), self._first()[2])
 
     def _gate(self, first: Tensor, mask: Tensor | None) -> Tensor:
-        """From the sum of the first linear map to the gated message."""
-        norm, *rest = list(self.phi_e)[1:]
-        message = norm(first, mask)
-        for module in rest:
-            message = module(message)
-        return message * self.phi_m(message)
+        """From the sum of the first linear map to the gated message, zero where the mask is."""
+        _, norm, _, second, _ = self.phi_e
+        message = second(norm.relu(first, mask)).relu_()
+        gate = self.phi_m(message)
+        return message * (gate if mask is None else gate * mask)
 
     def _moves(self, message: Tensor, difference: Tensor) -> Tensor:
         """phi_x(m_ij) (x_i - x_j), flat (..., v * k)."""
