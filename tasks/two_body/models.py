@@ -28,7 +28,8 @@ class Recipe:
         augmented: draw one g per sample. deviation: standard deviation of w in augmentation as the paper has
             it; ``None`` draws w uniformly over one full turn. turned_back: compare g^-1 f(g x) with y, as the
             paper does, and not f(g x) with g y.
-        steps, batch_size, learning_rate, constant, robust: see ``Trainer``.
+        steps, batch_size, learning_rate, constant: see ``Trainer``. robust: where its loss turns from square to
+            modulus, in units of what the linear forecast leaves over; ``None`` for the plain square.
     """
 
     network: str = "mlp"
@@ -44,7 +45,7 @@ class Recipe:
     batch_size: int = 512
     learning_rate: float = 3e-3
     constant: bool = False
-    robust: bool = True
+    robust: float | None = 10.0
 
     @property
     def needs_symmetry(self) -> bool:
@@ -54,7 +55,7 @@ class Recipe:
 
 OURS = {
     "time-linear": Recipe(network="none", steps=0),
-    "MLP": Recipe(framed=False, robust=False),
+    "MLP": Recipe(framed=False, robust=None),
     "MLP, framed": Recipe(),
     "augmentation": Recipe(augmented=True),
     "EMLP": Recipe(network="emlp", width=128, layers=2, steps=1500),
@@ -63,7 +64,7 @@ OURS = {
 
 def _published(epochs: int, batch_size: int, **changes: object) -> Recipe:
     """An epoch is a pass over the 8954 windows of the published training set."""
-    plain = Recipe(framed=False, constant=True, robust=False, learning_rate=1e-4, activation="relu")
+    plain = Recipe(framed=False, constant=True, robust=None, learning_rate=1e-4, activation="relu")
     steps = epochs * math.ceil(8954 / batch_size)
     return replace(plain, steps=steps, batch_size=batch_size, **changes)  # type: ignore[arg-type]
 

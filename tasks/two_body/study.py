@@ -153,7 +153,7 @@ class TwoBody:
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             constant=recipe.constant,
-            turning=residual if recipe.robust else None,
+            turning=None if recipe.robust is None else recipe.robust * residual,
             seed=seed,
             checkpoint=self._checkpoint(f"{label}-{seed}"),
             progress=self.progress,
