@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from scipy.spatial import KDTree
-from torch import Tensor, nn
+from torch import Tensor
 
-from discover.critic import Critic, multilayer_perceptron
-from discover.samples import Part, Samples
+from discover.critic import Critic
+from discover.fitting import fit, seeded
+from discover.predictor import Predictor
+from discover.samples import Samples
 from equivariant.algebra import LieAlgebra
 
 __all__ = ["Estimate", "MapEvidence", "law_evidence", "map_evidence"]
 
-Model = TypeVar("Model", bound=nn.Module)
 BATCH, WIDTH = 256, 64
-PREDICTOR_BATCH, PREDICTOR_WIDTH = 512, 128
+PREDICTOR_BATCH = 512
 RESAMPLES = 200
 MOST_POINTS = 20_000
 
@@ -39,7 +38,7 @@ def law_evidence(
     fitted: Samples, kept: Samples, moved: Samples, algebra: LieAlgebra, steps: int, random: torch.Generator
 ) -> Estimate:
     """AUC on held-out samples of a critic fitted to tell samples from moved samples; fresh g in every batch."""
-    critic = _seeded(
+    critic = seeded(
         random, lambda: Critic(fitted.flat(), width=WIDTH, classes=max(fitted.classes, kept.classes))
     )
 
@@ -48,7 +47,7 @@ def law_evidence(
         logits = [critic(critic.features(s.flat()), s.labels) for s in (real, fake)]
         return F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
 
-    _fit(critic, loss, fitted, steps, BATCH, 3e-3, random)
+    fit(critic, loss, fitted, steps, BATCH, 3e-3, random)
     with torch.no_grad():
         scores = [critic(critic.features(s.flat()), s.labels) for s in (kept, moved)]
     return _bootstrap(lambda i: _auc(scores[0][i], scores[1][i]), len(kept), random)
@@ -70,8 +69,8 @@ def map_evidence(
     """How the error of a predictor of y from x grows on moved samples; ``None`` without a target."""
     if fitted.y is None:
         return None
-    predictor = _seeded(random, lambda: Predictor(fitted))
-    _fit(predictor, predictor.loss, fitted, steps, PREDICTOR_BATCH, 4e-3, random)
+    predictor = seeded(random, lambda: Predictor(fitted))
+    fit(predictor, predictor.loss, fitted, steps, PREDICTOR_BATCH, 4e-3, random)
     with torch.no_grad():
         still, after = predictor.error(kept), predictor.error(moved)
         blind, reach = predictor.blind_error(kept), predictor.reach(kept, moved, random)
@@ -87,120 +86,6 @@ def map_evidence(
         support=float(among.float().mean()),
         hidden=float(_root_ratio(still[among], reach)),
     )
-
-
-class Predictor(nn.Module):
-    """An MLP for the part of y that is no fixed combination of the vectors of x.
-
-    Combinations A x over copies commute with every linear group, so they say nothing about any; taking them
-    off leaves what does. Scalars are standardised; labels are predicted as probabilities (Brier score).
-    """
-
-    def __init__(self, samples: Samples):
-        super().__init__()
-        x, y = samples.x, _target_of(samples)
-        self.classes = samples.classes
-        self.combination = nn.Buffer(_combination(x.vectors, y.vectors))
-        rest = self._rest(samples)
-        self.center, self.scale = nn.Buffer(_centers(rest, y)), nn.Buffer(_scales(rest, y))
-        self.whitening = nn.Buffer(Critic(x.flat(), width=1).whitening)
-        size_out = rest.shape[1] + self.classes
-        self.network = multilayer_perceptron(x.flat().shape[1], PREDICTOR_WIDTH, size_out, nn.SiLU).to(rest)
-
-    def features(self, x: Part) -> Tensor:
-        """Whitened inputs (n, d)."""
-        return x.flat() @ self.whitening
-
-    def forward(self, x: Part) -> Tensor:
-        """Predictions (n, o): what is left of y, standardised, then the probabilities of the classes."""
-        out = self.network(self.features(x))
-        numbers = out.shape[1] - self.classes
-        return torch.cat([out[:, :numbers], out[:, numbers:].softmax(dim=1)], dim=1)
-
-    def error(self, samples: Samples) -> Tensor:
-        """Squared error (n,)."""
-        return (self(samples.x) - self._target(samples)).square().sum(1)
-
-    def loss(self, samples: Samples) -> Tensor:
-        """Mean squared error (Brier score for labels)."""
-        return self.error(samples).mean()
-
-    def blind_error(self, samples: Samples) -> Tensor:
-        """Squared error (n,) of the best constant."""
-        target = self._target(samples)
-        return (target - target.mean(0)).square().sum(1)
-
-    def reach(self, samples: Samples, moved: Samples, random: torch.Generator) -> Tensor:
-        """What the error would grow by if prediction and target parted ways (n,).
-
-        For vectors, how far g moves the target. Invariant targets do not move: there, how far the predictions
-        for two samples differ.
-        """
-        there, here = self._target(moved), self._target(samples)
-        vectors = _target_of(samples).vectors.flatten(1).shape[1]
-        prediction = self(samples.x)
-        shuffle = torch.randperm(len(here), generator=random, device=random.device)
-        swapped = (prediction[shuffle] - prediction)[:, vectors:].square().sum(1)
-        return (there - here)[:, :vectors].square().sum(1) + swapped
-
-    def _rest(self, samples: Samples) -> Tensor:
-        y = _target_of(samples)
-        rest = y.vectors - torch.einsum("ts,nsk->ntk", self.combination, samples.x.vectors)
-        return torch.cat([rest.flatten(1), y.scalars], dim=1)
-
-    def _target(self, samples: Samples) -> Tensor:
-        rest = (self._rest(samples) - self.center) / self.scale
-        labels = samples.labels
-        return rest if labels is None else torch.cat([rest, F.one_hot(labels, self.classes).to(rest)], dim=1)
-
-
-def _target_of(samples: Samples) -> Part:
-    if samples.y is None:
-        raise ValueError("a predictor needs a target y, got none")
-    return samples.y
-
-
-def _combination(x: Tensor, y: Tensor) -> Tensor:
-    """A (t, s) by least squares: y_t = sum_s A_ts x_s for vectors x (n, s, k), y (n, t, k)."""
-    inputs, outputs = (v.double().transpose(1, 2).flatten(0, 1) for v in (x, y))
-    return (torch.linalg.pinv(inputs) @ outputs).mT.to(x)
-
-
-def _centers(rest: Tensor, y: Part) -> Tensor:
-    """Zero for vectors, whose origin the group keeps; the mean for scalars."""
-    centers = rest.mean(0)
-    centers[: y.vectors.flatten(1).shape[1]] = 0
-    return centers
-
-
-def _scales(rest: Tensor, y: Part) -> Tensor:
-    """One scale for all entries of all vectors, so that it commutes with the group; one for each scalar."""
-    vectors = y.vectors.flatten(1).shape[1]
-    scales = (rest - rest.mean(0)).square().mean(0).sqrt()
-    scales[:vectors] = rest[:, :vectors].square().mean().sqrt() if vectors else 1
-    return torch.where(scales > 0, scales, 1)
-
-
-def _fit(
-    model: nn.Module, loss: Callable[[Samples], Tensor], samples: Samples, steps: int, batch: int, rate: float,
-    random: torch.Generator,
-) -> None:  # fmt: skip
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + cos(pi * step / steps)))
-    for _ in range(steps):
-        index = torch.randint(len(samples), (batch,), generator=random, device=random.device)
-        optimizer.zero_grad()
-        loss(samples[index]).backward()
-        optimizer.step()
-        schedule.step()
-
-
-def _seeded(random: torch.Generator, make: Callable[[], Model]) -> Model:
-    """Build a module whose initial weights come from this generator, not from torch's global one."""
-    seed = int(torch.randint(2**31, (), generator=random, device=random.device))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return make()
 
 
 def _among(fitted: Tensor, kept: Tensor, moved: Tensor) -> Tensor:
