@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
@@ -41,8 +42,8 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         shape = (self.vectors, self.dim)
         a, b = x_i.unflatten(-1, shape), x_j.unflatten(-1, shape)
         dots = torch.einsum("evk,rkl,evl->erv", a, self.metrics.to(a.dtype), b).flatten(-2)
-        features = self._features(a - b, dots, edge_scalars)
-        message = self._gate(target_i + source_j + features, None)
+        features = linear(self._invariants(a - b, dots, edge_scalars), self._first()[2])
+        message = self._gate(self.phi_e[1](features + target_i + source_j), None)
         move = x_i[:, :0] if self.phi_x is None else self._moves(message, a - b)
         return torch.cat([message, move, message.new_ones(len(message), 1)], dim=-1)
 

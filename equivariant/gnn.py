@@ -1,13 +1,18 @@
 """LieGNN: message passing on invariants psi(|x_i - x_j|_J^2), psi(<x_i, x_j>_J) of any invariant metrics J."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 
 from equivariant.exact import ExactConstants
-from equivariant.norm import MaskedBatchNorm
+from equivariant.norm import MaskedBatchNorm, pair_moments
 
 __all__ = ["LieGNN", "LieGNNBlock", "psi"]
+
+CHUNK = 2**19  # numbers of edges x hidden that stay in the cache of one core
 
 
 def psi(t: Tensor) -> Tensor:
@@ -105,15 +110,36 @@ class LieGNNBlock(ExactConstants):
         nodes = h.new_ones(*h.shape[:-1], 1) if mask is None else mask.to(h.dtype).unsqueeze(-1)
         edges = _pairs(nodes)
         difference = (x.unsqueeze(-2) - x.unsqueeze(-3)).unflatten(-1, (self.vectors, self.dim))
-        features = self._features(difference, self._dots(x), edge_scalars)
-        target, source = self._node_terms(h)
-        # features first: their sum with the node terms then needs no tensor of its own
-        first = features.add_(target.unsqueeze(-2)).add_(source.unsqueeze(-3))
-        message = self._gate(first, edges)
+        features = self._invariants(difference, self._dots(x), edge_scalars)
+        target, source, weight = self._normalised(h, features, nodes)
+        inputs = (target, source, features, difference, edges)
+        received, move = _in_chunks(lambda *part: self._receive(weight, *part), inputs, self.hidden)
         if self.phi_x is not None:
-            move = (self._moves(message, difference) * edges).sum(-2)
             x = x + self.step * move / edges.sum(-2).clamp(min=1)
-        return self._update(h, message.sum(-2), scalars, nodes), x
+        return self._update(h, received, scalars, nodes), x
+
+    def _normalised(self, h: Tensor, features: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Node terms and weights of the first map of phi_e with its batch norm folded in."""
+        target, source = self._node_terms(h)
+        weight, norm = self._first()[2], self.phi_e[1]
+        moments = pair_moments(target, source, features, weight, nodes) if self.training else ()
+        scale, shift = norm.fold(*moments)  # type: ignore[operator]
+        return torch.addcmul(shift, target, scale), source * scale, weight * scale.unsqueeze(-1)
+
+    def _receive(
+        self,
+        weight: Tensor,
+        target: Tensor,
+        source: Tensor,
+        features: Tensor,
+        difference: Tensor,
+        edges: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Sums over j of the messages and of the moves; the only place where a tensor of edges x hidden lives."""
+        first = linear(features, weight).add_(target.unsqueeze(-2)).add_(source.unsqueeze(-3))
+        message = self._gate(first, edges)
+        move = difference.flatten(-2)[..., :0] if self.phi_x is None else self._moves(message, difference)
+        return message.sum(-2), (move * edges).sum(-2)
 
     def _node_terms(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """W1 h_i and W1' h_j: the first map of phi_e acts on a concatenation, so it splits into sums."""
@@ -133,17 +159,15 @@ class LieGNNBlock(ExactConstants):
         lowered = torch.einsum("...ivk,rkl->...irvl", vectors, self.metrics.to(x.dtype))
         return torch.einsum("...irvl,...jvl->...ijrv", lowered, vectors).flatten(-2)
 
-    def _features(self, difference: Tensor, dots: Tensor, edge_scalars: Tensor | None) -> Tensor:
-        """The invariants of the edges times their part of W1: differences (..., v, k), dots (..., r * v)."""
+    def _invariants(self, difference: Tensor, dots: Tensor, edge_scalars: Tensor | None) -> Tensor:
+        """psi of norms and products of differences (..., v, k) and dots (..., r * v), then the edge scalars."""
         metrics = self.metrics.to(difference.dtype)
         norms = torch.einsum("...vk,rkl,...vl->...rv", difference, metrics, difference).flatten(-2)
-        parts = [psi(norms), psi(dots)] + ([] if edge_scalars is None else [edge_scalars])
-        return linear(torch.cat(parts, dim=-1), self._first()[2])
+        return torch.cat([psi(norms), psi(dots)] + ([] if edge_scalars is None else [edge_scalars]), dim=-1)
 
-    def _gate(self, first: Tensor, mask: Tensor | None) -> Tensor:
-        """From the sum of the first linear map to the gated message, zero where the mask is."""
-        _, norm, _, second, _ = self.phi_e
-        message = second(norm.relu(first, mask)).relu_()
+    def _gate(self, normal: Tensor, mask: Tensor | None) -> Tensor:
+        """From the normalised first map (which is used up) to the gated message, zero where the mask is."""
+        message = self.phi_e[3](normal.relu_()).relu_()
         gate = self.phi_m(message)
         return message * (gate if mask is None else gate * mask)
 
@@ -261,6 +285,25 @@ def check_metrics(metrics: Tensor) -> Tensor:
     if not torch.isfinite(forms).all() or not torch.allclose(forms, forms.mT):
         raise ValueError("metrics must be finite and symmetric; take (J + J.mT) / 2")
     return forms.clone()
+
+
+def _in_chunks(
+    edges: Callable[..., tuple[Tensor, Tensor]], inputs: tuple[Tensor, ...], hidden: int
+) -> tuple[Tensor, Tensor]:
+    """Apply to a few graphs at a time, and again in backward, where all edges at once would not fit the cache.
+
+    On a CPU this is faster than it looks: what is computed twice costs less than what is not read from memory.
+    """
+    b, n = inputs[0].shape[:2]
+    graphs = max(1, CHUNK // max(1, n * n * hidden))
+    if graphs >= b or inputs[0].device.type != "cpu" or torch.compiler.is_compiling():
+        return edges(*inputs)
+    parts = zip(*(tensor.split(graphs) for tensor in inputs), strict=True)
+    if torch.is_grad_enabled():
+        done = [checkpoint(edges, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    else:
+        done = [edges(*part) for part in parts]
+    return torch.cat([part[0] for part in done]), torch.cat([part[1] for part in done])
 
 
 def _pairs(nodes: Tensor) -> Tensor:

@@ -1,12 +1,10 @@
-"""Batch normalisation over the entries that exist, then ReLU: y = relu(gamma (x - mean) / std + beta)."""
-
-from typing import Any
+"""Batch normalisation over the entries that exist: mean and variance ignore what the mask leaves out."""
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
-__all__ = ["MaskedBatchNorm"]
+__all__ = ["MaskedBatchNorm", "pair_moments"]
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -17,28 +15,19 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        if self.training:
-            mean, variance, count = _moments(x, _weights(x, mask))
-            self._track(mean.detach(), variance.detach(), count)
-        else:
+        scale, shift = self.fold(*_moments(x, mask)) if self.training else self.fold()
+        return torch.addcmul(shift, x, scale)
+
+    def fold(
+        self, mean: Tensor | None = None, variance: Tensor | None = None, count: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Scale and shift (h,) with which x * scale + shift is normal; given moments also enter the running ones."""
+        if mean is None or variance is None or count is None:
             mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        else:
+            self._track(mean.detach(), variance.detach(), count)
         scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul(self.bias - mean * scale, x, scale)
-
-    def relu(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """relu(norm(x)), for the large tensors of edges: keeps two of them for backward in place of eight.
-
-        In training its gradient can be taken once, not twice, and must be zero where the mask is, as it is
-        behind a masked sum.
-        """
-        if not self.training:
-            return self(x, mask).relu_()
-        weights = _weights(x, mask)
-        y, mean, variance, count = _NormRelu.apply(
-            x.flatten(0, -2), weights, self.weight, self.bias, self.eps
-        )
-        self._track(mean, variance, count)
-        return y.view(x.shape)
+        return scale, self.bias - mean * scale
 
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         rate = torch.where(count > 0, self.momentum or 0.0, 0.0)
@@ -50,49 +39,39 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             self.get_buffer("num_batches_tracked").add_(1)
 
 
-class _NormRelu(torch.autograd.Function):
-    """relu(gamma (x - mean) / std + beta) of rows (m, h), with mean and std over rows of weight one."""
+def pair_moments(
+    target: Tensor, source: Tensor, features: Tensor, weight: Tensor, nodes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Mean, variance (h,) and number of a_i + b_j + W f_ij over all pairs i != j, without a tensor of that size.
 
-    generate_vmap_rule = True
+    .. math:: \sum_{i \neq j} (a_i + b_j)^2 = \sum_i d_i (a_i^2 + b_i^2) + 2 \sum_i a_i \sum_j b_j - 2 \sum_i a_i b_i
 
-    @staticmethod
-    def forward(x: Tensor, weights: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, ...]:
-        mean, variance, count = _moments(x, weights)
-        scale = gamma * (variance + eps).rsqrt()
-        return torch.addcmul(beta - mean * scale, x, scale).relu_(), mean, variance, count
+    with d_i the number of partners, and alike for the terms with f. The parts are centred first, so nothing cancels.
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, weights, gamma, _, eps = inputs
-        y, mean, variance, count = output
-        ctx.save_for_backward(x, weights, gamma, y, mean, (variance + eps).rsqrt(), count)
-        ctx.mark_non_differentiable(mean, variance, count)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weights, gamma, y, mean, inverse, count = ctx.saved_tensors
-        grad = torch.where(y > 0, grad, 0)
-        beta = grad.sum(0)
-        # sum of grad * (x - mean) / std, the gradient of gamma
-        slope = ((grad * x).sum(0) - mean * beta) * inverse
-        share = 1 / count.clamp(min=1)
-        linear = -gamma * inverse * inverse * slope * share
-        constant = -gamma * inverse * beta * share - mean * linear
-        rest = torch.addcmul(constant, x, linear)
-        return torch.addcmul(rest.mul_(weights), grad, gamma * inverse), None, slope, beta, None
+    Shapes: target a, source b (n, m, h), features f (n, m, m, e), weight W (h, e), nodes (n, m, 1) of 0 and 1.
+    """
+    partners = nodes * (nodes.sum(-2, keepdim=True) - nodes)
+    count = partners.sum()
+    safe = count.clamp(min=1)
+    pairs = (nodes.unsqueeze(-2) * nodes.unsqueeze(-3)).squeeze(-1)
+    pairs = pairs - torch.diag_embed(nodes.squeeze(-1))
+    centres = [(t * partners).sum((0, 1)) / safe for t in (target, source)]
+    middle = torch.einsum("nij,nije->e", pairs, features) / safe
+    a, b, f = target - centres[0], source - centres[1], features - middle
+    weighted = f * pairs.unsqueeze(-1)
+    rows, columns = linear(weighted.sum(2), weight), linear(weighted.sum(1), weight)
+    square = torch.einsum("nije,nijf->ef", weighted, f)
+    total = (partners * (a.square() + b.square())).sum((0, 1))
+    total = total + 2 * ((nodes * a).sum(1) * (nodes * b).sum(1)).sum(0) - 2 * (nodes * a * b).sum((0, 1))
+    total = total + 2 * (a * rows + b * columns).sum((0, 1)) + ((weight @ square) * weight).sum(1)
+    return centres[0] + centres[1] + weight @ middle, total.clamp(min=0) / safe, count
 
 
-def _weights(x: Tensor, mask: Tensor | None) -> Tensor:
-    """One weight (m, 1) for each row of x."""
-    if mask is None:
-        return x.new_ones(x.shape[:-1].numel(), 1)
-    return mask.to(x.dtype).expand(*x.shape[:-1], 1).reshape(-1, 1)
-
-
-def _moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance (h,) over the leading axes, and the number of rows that exist."""
     rows = x.flatten(0, -2)
+    exists = x.new_ones(()) if mask is None else mask.to(x.dtype)
+    weights = exists.expand(*x.shape[:-1], 1).reshape(-1, 1)
     count = weights.sum()
     share = weights.mT / count.clamp(min=1)
     mean = (share @ rows).squeeze(0)
