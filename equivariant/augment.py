@@ -49,10 +49,9 @@ class RandomGroupAction(ExactConstants):
         dtype = torch.get_default_dtype() if dtype is None else dtype
         elements = []
         for f, kind in enumerate(self._kinds):
-            constants = [
-                self.get_buffer(f"{name}_{f}").to(dtype) for name in ("basis", "mean", "scale", "discrete")
-            ]
-            elements.append(sample_elements(kind, *constants, n, self.generator))
+            names = ("basis", "mean", "scale", "discrete")
+            basis, mean, scale, discrete = (self.get_buffer(f"{name}_{f}").to(dtype) for name in names)
+            elements.append(sample_elements(kind, basis, mean, scale, discrete, n, self.generator))
         return tuple(elements)
 
     def act(self, g: tuple[Tensor, ...], *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:

@@ -48,4 +48,4 @@ def _taylor(a: Tensor, degree: int) -> Tensor:
 
 
 def _is_traced(matrices: Tensor) -> bool:
-    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(matrices)
+    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]

@@ -173,7 +173,8 @@ class LieGNNBlock(ExactConstants):
 
     def _moves(self, message: Tensor, difference: Tensor) -> Tensor:
         """phi_x(m_ij) (x_i - x_j), flat (..., v * k)."""
-        move = self.phi_x(message).unsqueeze(-1) * difference  # type: ignore[misc]
+        first, _, last = self.phi_x  # type: ignore[misc]
+        move = last(first(message).relu_()).unsqueeze(-1) * difference
         move = move if self.clamp is None else move.clamp(-self.clamp, self.clamp)
         return move.flatten(-2)
 
