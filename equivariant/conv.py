@@ -6,6 +6,7 @@ from torch.nn.functional import linear
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
+from equivariant.exact import check_like
 from equivariant.gnn import LieGNNBlock
 
 __all__ = ["LieGNNConv"]
@@ -58,6 +59,8 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
             raise ValueError(
                 f"wanted h (N, {self.hidden}) and x (N, {size}), got {tuple(h.shape)}, {tuple(x.shape)}"
             )
+        for name, tensor in {"h": h, "x": x}.items():
+            check_like(tensor, self.phi_m[0].weight, name)  # type: ignore[arg-type]
         if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.is_floating_point():
             raise ValueError(f"edge_index must be integer of shape (2, E), got {tuple(edge_index.shape)}")
         if edge_index.numel() and not torch.compiler.is_compiling():

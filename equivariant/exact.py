@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["ExactConstants"]
+__all__ = ["ExactConstants", "check_like"]
 
 
 class ExactConstants(nn.Module):
@@ -23,3 +24,13 @@ class ExactConstants(nn.Module):
             if moved is not None and not constant.is_meta and not moved.is_meta:
                 self._buffers[name] = constant.to(moved.device)
         return self
+
+
+def check_like(x: Tensor, parameter: Tensor, name: str = "x") -> None:
+    """Raise ``ValueError`` unless x has a model's device and, outside of autocast, its dtype."""
+    if x.device != parameter.device:
+        raise ValueError(
+            f"{name} must be on the model's device {parameter.device}, got {x.device}; use .to()"
+        )
+    if x.dtype != parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise ValueError(f"{name} must have the model's dtype {parameter.dtype}, got {x.dtype}; use .to()")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
-from equivariant.exact import ExactConstants
+from equivariant.exact import ExactConstants, check_like
 from equivariant.norm import MaskedBatchNorm, pair_moments
 
 __all__ = ["LieGNN", "LieGNNBlock", "psi"]
@@ -272,6 +272,8 @@ class LieGNN(nn.Module):
             raise ValueError(
                 f"scalars must have shape {(*x.shape[:2], block.scalars)}, got {tuple(scalars.shape)}"
             )
+        for name, tensor in {"scalars": scalars, "x": x}.items():
+            check_like(tensor, self.embedding.weight, name)
         if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape[:2]):
             raise ValueError(
                 f"mask must be boolean of shape {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from equivariant.exact import ExactConstants
+from equivariant.exact import ExactConstants, check_like
 from equivariant.group import Group, Symmetry
 from equivariant.maps import MapSolver
 from equivariant.nullspace import RTOL
@@ -113,6 +113,7 @@ class EquivariantLinear(ExactConstants):
 
     def forward(self, x: Tensor) -> Tensor:
         self.rep_in.check(x, self.dims)
+        check_like(x, self.theta)
         return linear(x, self.weight(), self.bias_vector())
 
     def dense(self) -> nn.Linear:

@@ -83,5 +83,7 @@ def test_a_graph_without_edges_gets_no_messages(nodes):
 )
 def test_bad_graphs_get_a_sentence(edge_index, message):
     graph, _ = _pair()
+    with pytest.raises(ValueError, match="dtype"):
+        graph(torch.ones(3, 8), torch.ones(3, 4).double(), edge_index)
     with pytest.raises(ValueError, match=message):
         graph(torch.ones(3, 8).double(), torch.ones(3, 4).double(), edge_index, torch.ones(3, 2).double())

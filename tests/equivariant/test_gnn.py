@@ -130,6 +130,7 @@ def test_the_network_says_what_it_is():
         (lambda net: net(torch.ones(1, 3, 2), torch.ones(1, 3, 3)), "x must have shape"),
         (lambda net: net(torch.ones(1, 3, 1), torch.ones(1, 3, 4)), "scalars must have shape"),
         (lambda net: net(torch.ones(1, 3, 2), torch.ones(1, 3, 4), torch.ones(1, 3)), "mask must be boolean"),
+        (lambda net: net(torch.ones(1, 3, 2), torch.ones(1, 3, 4).double()), "x must have the model's dtype"),
         (lambda _: LieGNN(torch.ones(2, 3), 2), "metrics must have shape"),
         (lambda _: LieGNN(torch.tensor([[1.0, 2], [0, 1]]), 2), "symmetric"),
         (lambda _: LieGNN(MINKOWSKI, 2, layers=0), "positive"),

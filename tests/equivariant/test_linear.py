@@ -86,6 +86,10 @@ def test_bad_input_gets_a_sentence():
     layer = EquivariantLinear(5 * V, V, catalogue.rotation(2))
     with pytest.raises(ValueError, match=r"\(\.\.\., 10\)"):
         layer(torch.ones(3, 8))
+    with pytest.raises(ValueError, match=r"dtype torch.float32, got torch.float64"):
+        layer(torch.ones(3, 10).double())
+    with pytest.raises(ValueError, match="device cpu, got meta"):
+        layer(torch.ones(3, 10, device="meta"))
     with pytest.raises(ValueError, match="about the origin"):
         EquivariantLinear(V, V, LieAlgebra(catalogue.rotation(2).basis, origin=torch.ones(2)))
     with pytest.raises(ValueError, match="wanted a LieAlgebra"):

@@ -91,6 +91,14 @@ def test_discrete_elements_constrain_too():
     assert equivariant_maps(V, V, swap).dim == 2
 
 
+def test_two_generators_stand_for_the_group_they_generate():
+    """What commutes with two generators commutes with their bracket, so a basis need not be closed."""
+    open_basis = LieAlgebra(SO3.basis[:2])
+    assert open_basis.closure() > 0.5
+    assert equivariant_maps(T(2), T(2), open_basis).dim == 3
+    assert equivariant_maps(Scalar, T(3), open_basis).dim == 1
+
+
 def test_factors_of_a_product_do_not_mix():
     product = [SO3, LORENTZ]
     assert equivariant_maps(V[0], V[1], product).dim == 0
