@@ -14,7 +14,7 @@ from tasks.two_body.data import COLUMNS, TwoBodyData, windows
 from tasks.two_body.frame import TimeFrame
 from tasks.two_body.simulator import energy
 
-__all__ = ["Finding", "Outcome", "energy_drift", "true_symmetry"]
+__all__ = ["LARGEST_DRIFT", "Finding", "Outcome", "energy_drift", "true_symmetry"]
 
 LARGEST_DRIFT = 1e-5  # of the energy along a trajectory that solves the equations of motion
 

@@ -7,7 +7,7 @@ import torch
 
 from discover.draw import COLOURS, INK, QUIET, SIGNS, STYLE
 from tasks.results import Summary, summarise
-from tasks.two_body.outcome import Outcome
+from tasks.two_body.outcome import LARGEST_DRIFT, Outcome, energy_drift
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +47,8 @@ def _draw_generator(axis: "Axes", outcome: Outcome) -> None:
 def _draw_orbits(axis: "Axes", outcome: Outcome, n: int = 12) -> None:
     refined = outcome.findings[0].refined
     g = refined.element(torch.full((refined.n_generators,), 2.2, dtype=refined.basis.dtype))
-    step = max(1, len(outcome.orbits.train) // n)
-    before = outcome.orbits.train[::step][:n]
+    intact = outcome.orbits.train[energy_drift(outcome.orbits.train) <= LARGEST_DRIFT]
+    before = intact[:: max(1, len(intact) // n)][:n]
     for orbits, colour, label in ((before, COLOURS[0], "x"), (before @ g.mT, COLOURS[1], "exp(w L) x")):
         for i, orbit in enumerate(orbits.numpy()):
             axis.plot(orbit[:, 0], orbit[:, 1], color=colour, lw=1.2, alpha=0.8, label="" if i else label)

@@ -1,0 +1,62 @@
+"""README keeps its word: the example runs, the links lead somewhere, the figures are those on file."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_the_example_runs_as_it_is_printed(tmp_path):
+    (example,) = blocks("python")
+    assert len(example.strip().splitlines()) <= 15
+    single = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, **single},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Symmetry found" in done.stdout
+    assert (tmp_path / "rotation.safetensors").exists()
+
+
+def test_the_two_commands_are_one_line_each():
+    install, test = blocks("bash")
+    assert install.strip().count("\n") == test.strip().count("\n") == 0
+    assert install.split()[-2:] == ["liesmith", "two-body"] or install.strip().endswith("liesmith two-body")
+    assert test.strip().endswith("pytest")
+
+
+def test_ci_runs_the_test_command_of_readme():
+    command = blocks("bash")[1].strip().split("/")[-1]  # python -m pytest
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_file_map_names_what_is_there():
+    for path in re.findall(r"^\| `([a-z_/]+)`", TEXT, flags=re.MULTILINE):
+        assert (ROOT / path).is_dir(), path
+
+
+def test_the_figures_are_those_on_file():
+    summary = json.loads((ROOT / "results/two_body/published/results.json").read_text())["summary"]
+    rows = re.findall(r"^\| ([\w, -]+) \| (\w+) \| (\S+) \| (\S+) \| (\d+) \|$", TEXT, flags=re.MULTILINE)
+    printed = [(model, symmetry, float(test), float(intact)) for model, symmetry, test, intact, _ in rows]
+    on_file = [(s["model"], s["symmetry"], s["test_mse"], s["unbroken_mse"]) for s in summary]
+    assert [p[:2] for p in printed] == [f[:2] for f in on_file]
+    for p, f in zip(printed, on_file, strict=True):
+        assert p[2:] == pytest.approx(f[2:], rel=6e-3)
