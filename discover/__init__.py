@@ -4,5 +4,6 @@ from discover.certify import Verdict, certify
 from discover.identify import Match, identify
 from discover.liegan import LieGAN
 from discover.refine import Change, Refinement, refine
+from discover.spectral import Spectral
 
-__all__ = ["Change", "LieGAN", "Match", "Refinement", "Verdict", "certify", "identify", "refine"]
+__all__ = ["Change", "LieGAN", "Match", "Refinement", "Spectral", "Verdict", "certify", "identify", "refine"]

@@ -47,7 +47,7 @@ def law_evidence(
         logits = [critic(critic.features(s.flat()), s.labels) for s in (real, fake)]
         return F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
 
-    fit(critic, loss, fitted, steps, BATCH, 3e-3, random)
+    fit(critic, loss, fitted, steps=steps, batch=BATCH, rate=3e-3, random=random)
     with torch.no_grad():
         scores = [critic(critic.features(s.flat()), s.labels) for s in (kept, moved)]
     return _bootstrap(lambda i: _auc(scores[0][i], scores[1][i]), len(kept), random)
@@ -70,7 +70,7 @@ def map_evidence(
     if fitted.y is None:
         return None
     predictor = seeded(random, lambda: Predictor(fitted))
-    fit(predictor, predictor.loss, fitted, steps, PREDICTOR_BATCH, 4e-3, random)
+    fit(predictor, predictor.loss, fitted, steps=steps, batch=PREDICTOR_BATCH, rate=4e-3, random=random)
     with torch.no_grad():
         still, after = predictor.error(kept), predictor.error(moved)
         blind, reach = predictor.blind_error(kept), predictor.reach(kept, moved, random)

@@ -1,9 +1,7 @@
 """LieGAN: generators L such that (x, y) and (g x, g y), g = exp(sum_i w_i L_i), cannot be told apart."""
 
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,13 @@ from tqdm import tqdm
 from discover.certify import split, weigh
 from discover.checkpoint import Checkpoint
 from discover.critic import Critic
+from discover.estimator import Estimator, digest
 from discover.game import Game, Rules
 from discover.generator import Generator
 from discover.samples import Samples
 from discover.schedule import Schedule
 from discover.search_space import SearchSpace, Specification
 from equivariant.algebra import LieAlgebra
-from equivariant.compare import DataSpan
 from equivariant.law import CoefficientLaw
 from equivariant.rep import Rep
 
@@ -30,7 +28,7 @@ LOG_EVERY = 50
 
 
 @dataclass(kw_only=True)
-class LieGAN(Rules):
+class LieGAN(Rules, Estimator):
     """Discovers linear symmetries by adversarial training (Yang et al. 2023, arXiv 2302.00236).
 
     As published, with four changes that make it fast and steady: data are whitened on their own span, the
@@ -185,50 +183,12 @@ class LieGAN(Rules):
         with torch.no_grad():
             basis, law = best.basis.double().cpu(), best.law.to(device="cpu", dtype=torch.float64)
         self.steps_ = schedule.step
-        provenance = {
-            "method": "LieGAN",
-            "config": self.config(),
-            "seed": self.seed,
-            "steps": self.steps_,
-            "data": digest(samples),
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        }
+        provenance = self._provenance(samples, steps=self.steps_)
         self.algebra_ = LieAlgebra(basis, law, coordinates=coordinates, provenance=provenance)
-
-    @property
-    def span_(self) -> DataSpan:
-        """Where the data live."""
-        return self.space_.whitening.span
-
-    @property
-    def undetermined_(self) -> Tensor:
-        """Directions (k - r, k) the data never point in: what a generator does to them is not known."""
-        return self.space_.whitening.undetermined()
-
-    @property
-    def relations_(self) -> tuple[str, ...]:
-        """The linear equations the data obey, in the names of the coordinates; empty when they fill their space."""
-        return self.space_.whitening.relations(self.algebra_.coordinates)
-
-    def config(self) -> dict[str, Any]:
-        """Every setting, as ``json`` can write it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        mask = values["search_space"]
-        values["search_space"] = mask.int().tolist() if isinstance(mask, Tensor) else mask
-        values["checkpoint"] = None if self.checkpoint is None else str(self.checkpoint)
-        return values
 
     def _fingerprint(self) -> str:
         free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")
         return str({name: value for name, value in self.config().items() if name not in free})
-
-
-def digest(samples: Samples) -> str:
-    """SHA-256 of the joint samples."""
-    hashed = sha256(samples.flat().cpu().numpy().tobytes())
-    if samples.labels is not None:
-        hashed.update(samples.labels.cpu().numpy().tobytes())
-    return hashed.hexdigest()
 
 
 def _row(losses: dict[str, Tensor], schedule: Schedule) -> dict[str, float]:

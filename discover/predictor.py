@@ -14,13 +14,14 @@ class Predictor(nn.Module):
     """An MLP for the part of y that is no fixed combination of the vectors of x.
 
     Combinations A x over copies commute with every linear group, so they say nothing about any; taking them
-    off leaves what does. Scalars are standardised; labels are predicted as probabilities (Brier score).
+    off leaves what does. The first ``vectors`` times k entries of an output move like vectors. Scalars are
+    standardised; labels are predicted as probabilities (Brier score).
     """
 
     def __init__(self, samples: Samples, *, width: int = 128):
         super().__init__()
         x, y = samples.x, target_of(samples)
-        self.classes = samples.classes
+        self.classes, self.vectors = samples.classes, y.vectors.shape[1]
         self.combination = nn.Buffer(_combination(x.vectors, y.vectors))
         rest = self._rest(samples)
         self.center, self.scale = nn.Buffer(_centers(rest, y)), nn.Buffer(_scales(rest, y))
@@ -37,6 +38,26 @@ class Predictor(nn.Module):
         out = self.network(self.features(x))
         numbers = out.shape[1] - self.classes
         return torch.cat([out[:, :numbers], out[:, numbers:].softmax(dim=1)], dim=1)
+
+    def along(self, x: Part, tangent: Tensor) -> tuple[Tensor, Tensor]:
+        """Value (n, o) and derivative (n, o) along ``tangent`` (n, m, k) of the vectors of x.
+
+        Of what is left of y, and of the logits of the classes, centred, in place of their probabilities.
+        """
+        still = torch.zeros_like(x.scalars)
+        direction = torch.cat([tangent.flatten(1), still], dim=1) @ self.whitening
+        value, derivative = torch.func.jvp(self._scores, (self.features(x),), (direction,))[:2]
+        return value, derivative
+
+    def _scores(self, features: Tensor) -> Tensor:
+        out = self.network(features)
+        numbers = out.shape[1] - self.classes
+        logits = out[:, numbers:]
+        return (
+            torch.cat([out[:, :numbers], logits - logits.mean(1, keepdim=True)], dim=1)
+            if self.classes
+            else out
+        )
 
     def error(self, samples: Samples) -> Tensor:
         """Squared error (n,)."""

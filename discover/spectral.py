@@ -1,0 +1,162 @@
+"""All linear symmetries at once: the null space of L_out f(x) - Df(x) L_in x = 0 over data, with its spectrum.
+
+f is a network fitted to y; L_out is L on vectors and 0 on scalars and labels. Off the support of the data f
+is anybody's guess, so a second set of equations asks that L x stays tangent to the support.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from discover.certify import Verdict, split, weigh
+from discover.estimator import Estimator
+from discover.fitting import fit, seeded
+from discover.predictor import Predictor
+from discover.samples import Samples
+from discover.search_space import SearchSpace, Specification
+from discover.support import normals
+from equivariant.algebra import LieAlgebra
+from equivariant.law import CoefficientLaw
+from equivariant.nullspace import NullSpace, null_space
+from equivariant.rep import Rep
+
+__all__ = ["Spectral"]
+
+
+@dataclass(kw_only=True)
+class Spectral(Estimator):
+    """Linear symmetries of the map x -> y by linear algebra on a fitted network (after LieSD, arXiv 2410.09841).
+
+    Ours: on the span of the data in whitened coordinates; of the target only what no fixed combination of the
+    inputs gives; tangency to the support of the data; data that fit no symmetry well count less.
+
+    Args:
+        n_generators: how many to take; by default where the gap of the spectrum is.
+        search_space: as for ``LieGAN``.
+        noise: level of noise of the equations, relative to the largest singular value: below it nothing is told
+            from zero, and only values up to ten times it may count as zero.
+        width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
+        neighbours, thin: of the support, see ``discover.support``. reweightings: rounds in which outliers lose weight.
+        law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
+        held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
+        progress: show a bar.
+
+    After ``fit``: ``algebra_`` (no generators where none is found), ``spectrum_`` (relative singular values,
+    ascending), ``gap_``, ``residual_``, ``verdict_`` (``None`` without generators), ``skill_`` of the network,
+    ``span_``, ``undetermined_``, ``relations_``.
+    """
+
+    n_generators: int | None = None
+    search_space: Specification = "free"
+    noise: float = 0.01
+    width: int = 128
+    steps: int = 4000
+    batch_size: int = 512
+    learning_rate: float = 4e-3
+    points: int = 4000
+    neighbours: int = 16
+    thin: float = 0.05
+    reweightings: int = 4
+    law_scale: float = 1.0
+    held_out: float = 0.2
+    judge_steps: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    progress: bool = True
+
+    def fit(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        x_rep: Rep | None = None,
+        y_rep: Rep | None = None,
+        coordinates: Sequence[str] | None = None,
+        groups: Tensor | None = None,
+    ) -> "Spectral":
+        """Fit the network, solve the equations, weigh the answer on held-out data; args as for ``LieGAN.fit``.
+
+        Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN, or
+        too few samples.
+        """
+        samples = Samples.read(x, y, x_rep, y_rep)
+        fitted, kept = split(samples, self.held_out, groups, self.seed)
+        self.space_ = SearchSpace.of_data(fitted.all_vectors(), self.search_space)
+        whitened = fitted.map_vectors(self.space_.whitening.encode)
+        random = torch.Generator(self.device).manual_seed(self.seed)
+        equations = self._equations(whitened.to(device=self.device, dtype=torch.float32), random)
+        found = self._solve(equations)
+        self.spectrum_, self.gap_, self.residual_ = found.singular_values, found.gap, found.residual
+        self.algebra_ = self._algebra(found, samples, coordinates)
+        self.verdict_: Verdict | None = None
+        if self.algebra_.n_generators:
+            steps, seed, device = self.judge_steps, self.seed, self.device
+            self.verdict_ = weigh(self.algebra_, fitted, kept, steps=steps, seed=seed, device=device)
+        return self
+
+    def _equations(self, samples: Samples, random: torch.Generator) -> Tensor:
+        """Rows (n, q, m): what each matrix of the search space violates at each of n data."""
+        index = torch.randperm(len(samples), generator=random, device=random.device)[: self.points]
+        chosen = samples[index]
+        tangents = torch.einsum("bij,nmj->bnmi", self.space_.whitened.to(chosen.x.vectors), chosen.x.vectors)
+        rows = [self._leaving(samples, chosen, tangents)]
+        self.skill_ = 0.0
+        if samples.y is not None:
+            rows.append(self._unequal(samples, chosen, tangents, random))
+        return torch.cat(rows, dim=1).double().cpu()
+
+    def _leaving(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
+        """How far each motion (b, n, m, k) of each vector leads out of the support of the vectors: (n, m k, b)."""
+        every = samples.x.vectors.flatten(0, 1)
+        here = chosen.x.vectors.flatten(0, 1)
+        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin)
+        out = torch.einsum("nij,bnj->nib", normal, tangents.flatten(1, 2))
+        return out.reshape(len(chosen), -1, len(tangents))
+
+    def _unequal(
+        self, samples: Samples, chosen: Samples, tangents: Tensor, random: torch.Generator
+    ) -> Tensor:
+        """L_out f - Df L_in x for every matrix of the search space: (n, o, b)."""
+        predictor = seeded(random, lambda: Predictor(samples, width=self.width))
+        progress = "Spectral" if self.progress else None
+        fit(
+            predictor, predictor.loss, samples, steps=self.steps, batch=self.batch_size, rate=self.learning_rate,
+            random=random, progress=progress,
+        )  # fmt: skip
+        with torch.no_grad():
+            self.skill_ = 1 - float(predictor.error(samples).mean() / predictor.blind_error(samples).mean())
+            columns = [
+                _unequal_part(matrix, *predictor.along(chosen.x, tangent), predictor.vectors)
+                for matrix, tangent in zip(self.space_.whitened.to(tangents), tangents, strict=True)
+            ]
+        return torch.stack(columns, dim=2)
+
+    def _solve(self, equations: Tensor) -> NullSpace:
+        """The null space. Its dimension is decided with all data alike; then the data that fit it weigh more."""
+        sizes = equations.flatten(1).norm(dim=1)
+        # no datum speaks louder than the median one, so that a few steep places do not set the scale
+        equations = equations / sizes.clamp(min=sizes.median())[:, None, None]
+        found = null_space(equations.flatten(0, 1), rtol=self.noise, count=self.n_generators)
+        basis = found.basis
+        for _ in range(self.reweightings if found.dim else 0):
+            violation = (equations @ basis.mT).flatten(1).norm(dim=1)
+            weights = (1 + (violation / violation.median()).square()) ** -1
+            basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
+        return replace(found, basis=basis)
+
+    def _algebra(self, found: NullSpace, samples: Samples, coordinates: Sequence[str] | None) -> LieAlgebra:
+        size = self.space_.whitened.shape[-1] ** 0.5  # so that |L x| is |x|, root mean square
+        basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
+        law = CoefficientLaw.normal(found.dim, self.law_scale)
+        evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
+        provenance = self._provenance(samples, skill=self.skill_, **evidence)
+        return LieAlgebra(basis, law, coordinates=coordinates, provenance=provenance)
+
+
+def _unequal_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:
+    """L_out value - derivative: L on the leading vectors of the value, 0 on its scalars and logits."""
+    moving = value[:, : vectors * len(matrix)].unflatten(1, (vectors, len(matrix)))
+    still = torch.zeros_like(value[:, vectors * len(matrix) :])
+    return torch.cat([(moving @ matrix.mT).flatten(1), still], dim=1) - derivative

@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from discover import Spectral
+from discover.support import normals
+from equivariant import catalogue, compare, cosine
+
+BRIEF = {"progress": False, "judge_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def ball() -> torch.Tensor:
+    return torch.randn(3000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_finds_all_of_so3_and_their_number(ball):
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, (ball.norm(dim=1) ** 2).sin())
+    assert estimator.algebra_.n_generators == 3
+    assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.02
+    assert estimator.gap_ > 10
+
+
+def test_labels_keep_it_too(ball):
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, (ball.norm(dim=1) > 1.5).long())
+    assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.05
+
+
+def test_says_none_where_there_is_none(ball):
+    x, y, z = ball.unbind(1)
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, x**3 + y * z + y / 2 + z**2)
+    assert estimator.algebra_.n_generators == 0
+    assert estimator.verdict_ is None
+    assert len(estimator.spectrum_) == 9
+
+
+def test_a_map_symmetric_on_half_the_directions(half_turn):
+    estimator = Spectral(steps=1000, **BRIEF).fit(*half_turn)
+    assert estimator.algebra_.n_generators == 1
+    assert cosine(estimator.algebra_, catalogue.rotation(2)) > 0.9995
+
+
+def test_the_light_cone_shows_the_lorentz_group_and_scaling():
+    """Massless momenta of any distribution: their support alone fixes so(1,3) with scaling."""
+    random = torch.Generator().manual_seed(1)
+    p = torch.randn(4000, 3, generator=random, dtype=torch.float64) + torch.tensor([0.5, 0.0, -0.3])
+    momenta = torch.cat([p.norm(dim=1, keepdim=True), p], dim=1)
+    estimator = Spectral(**BRIEF).fit(momenta)
+    expected = catalogue.union(catalogue.lorentz(), catalogue.scaling(4))
+    assert estimator.algebra_.n_generators == 7
+    assert compare.subspace_error(estimator.algebra_, expected) < 0.1
+
+
+def test_data_that_fit_no_generator_do_not_decide(generator):
+    """Every datum asks that theta is (1, 0, 0), a tenth of them shout something else."""
+    equations = torch.zeros(500, 2, 3, dtype=torch.float64)
+    equations[:, 0, 1], equations[:, 1, 2] = 1, 1
+    equations = equations + 0.01 * torch.randn(equations.shape, generator=generator, dtype=torch.float64)
+    equations[::10] = 3 * torch.randn(50, 2, 3, generator=generator, dtype=torch.float64)
+    tilt = {
+        rounds: 1 - Spectral(n_generators=1, reweightings=rounds)._solve(equations).basis[0, 0].abs()
+        for rounds in (0, 4)
+    }
+    assert tilt[4] < 1e-4 < tilt[0]
+
+
+def test_same_seed_same_digest(half_turn):
+    def run() -> str:
+        return Spectral(steps=50, n_generators=1, **BRIEF).fit(*half_turn).algebra_.digest
+
+    assert run() == run()
+
+
+def test_normals_of_a_surface_and_of_a_volume():
+    random = torch.Generator().manual_seed(2)
+    flat = torch.rand(2000, 3, generator=random, dtype=torch.float64)
+    surface = torch.cat([flat[:, :2], 3 * flat[:, :1]], dim=1)  # the plane x2 = 3 x0
+    rows = normals(surface[:50], surface)
+    expected = torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64) / 10**0.5
+    projectors = rows.mT @ rows
+    torch.testing.assert_close(projectors, expected.outer(expected).expand(50, 3, 3), rtol=0, atol=1e-9)
+    assert normals(flat[:50], flat, thin=0.01).abs().amax(dim=(1, 2)).gt(0).float().mean() < 0.1
+
+
+def test_too_few_data_for_a_support_are_refused():
+    with pytest.raises(ValueError, match="at least neighbours = 16"):
+        Spectral(**BRIEF).fit(torch.randn(12, 2))
