@@ -1,13 +1,10 @@
 """How alike two algebras are: principal angles of their spans; how closed: [L_i, L_j] = f_ij^l L_l."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from equivariant.algebra import LieAlgebra
 
 __all__ = [
     "DataSpan",
@@ -22,7 +19,17 @@ __all__ = [
     "subspace_error",
 ]
 
-Basis: TypeAlias = "Tensor | LieAlgebra"
+
+class HasBasis(Protocol):
+    """An algebra, as far as comparing goes: its generators."""
+
+    @property
+    def basis(self) -> Tensor:
+        """Generators (c, k, k)."""
+        ...
+
+
+Basis: TypeAlias = Tensor | HasBasis
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
