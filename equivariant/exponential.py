@@ -1,6 +1,7 @@
 """Matrix exponentials of batches of small matrices: g = exp(A) = (sum_n (A / 2^s)^n / n!)^(2^s)."""
 
 from math import ceil, factorial, log2
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,43 +10,71 @@ __all__ = ["exponential"]
 
 BOUND = 0.5  # on the norm of A / 2^s: the terms left out are then below rounding
 DEGREES = {torch.float64: 12, torch.float32: 8}
+SMALL = 8  # up to this size, products of whole planes of the batch beat batched matrix products
 
 
 def exponential(matrices: Tensor) -> Tensor:
     """exp(A) for a batch A (..., k, k), differentiable any number of times.
 
-    Taylor polynomial of degree 8 (float32) or 12 (float64), in blocks of four powers (Paterson, Stockmeyer 1973),
-    scaled by the largest norm of the batch, then squared. Its backward is a few small products, where
-    ``torch.linalg.matrix_exp`` exponentiates matrices of twice the size. Other dtypes, large norms, and calls under
-    ``torch.compile`` or ``vmap`` (where the number of squarings cannot depend on data) use the latter.
+    The matrices are scaled by the largest norm of the batch, and squared after a Taylor polynomial in blocks
+    of four powers (Paterson, Stockmeyer 1973). The backward is a few small products, where
+    ``torch.linalg.matrix_exp`` exponentiates matrices of twice the size. Other dtypes, large norms, and calls
+    under ``torch.compile`` or ``vmap`` (the number of squarings depends on the data) use the latter.
     """
-    degree = DEGREES.get(matrices.dtype)
-    if degree is None or matrices.numel() == 0 or _is_traced(matrices):
+    if matrices.dtype not in DEGREES or matrices.numel() == 0 or _is_traced(matrices):
         return torch.linalg.matrix_exp(matrices)
     size = float(matrices.detach().abs().sum(-1).max())
     squarings = max(0, ceil(log2(size / BOUND))) if size > 0 else 0
     if not squarings <= 10:
         return torch.linalg.matrix_exp(matrices)
-    result = _taylor(matrices.reshape(-1, *matrices.shape[-2:]) / 2**squarings, degree)
+    a = matrices.reshape(-1, *matrices.shape[-2:]).permute(1, 2, 0).contiguous() / 2**squarings
+    result = _taylor(a, DEGREES[matrices.dtype])
     for _ in range(squarings):
-        result = result @ result
-    return result.view(matrices.shape)
+        result = _product(result, result)
+    return result.permute(2, 0, 1).reshape(matrices.shape)
 
 
 def _taylor(a: Tensor, degree: int) -> Tensor:
-    """sum_{n <= degree} a^n / n! for a (b, k, k), degree a multiple of four."""
-    square = a @ a
-    fourth = square @ square
-    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand_as(a)
-    powers = torch.stack([identity, a, square, square @ a, fourth])
+    """sum_{n <= degree} a^n / n! for a (k, k, b), degree a multiple of four."""
+    square = _product(a, a)
+    fourth = _product(square, square)
+    identity = torch.eye(len(a), dtype=a.dtype, device=a.device).unsqueeze(-1).expand_as(a)
+    powers = torch.stack([identity, a, square, _product(square, a), fourth])
     rows = [[1 / factorial(n + i) for i in range(4)] + [0.0] for n in range(0, degree, 4)]
     rows[-1][4] = 1 / factorial(degree)
     blocks = torch.tensordot(torch.tensor(rows, dtype=a.dtype, device=a.device), powers, dims=1)
     result = blocks[-1]
     for block in blocks[:-1].flip(0):
-        result = torch.baddbmm(block, fourth, result)
+        result = block + _product(fourth, result)
     return result
 
 
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix products of a and b (k, k, batch)."""
+    return _SmallProduct.apply(a, b) if len(a) <= SMALL else _batched(a, b)
+
+
+class _SmallProduct(torch.autograd.Function):
+    """sum_j a_ij b_jl as k products of whole planes; its gradients are products of the same kind."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(a, b)
+        total = a[:, 0, None] * b[0]
+        for j in range(1, len(a)):
+            total.addcmul_(a[:, j, None], b[j])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        a, b = ctx.saved_tensors
+        return _product(grad, b.transpose(0, 1)), _product(a.transpose(0, 1), grad)
+
+
+def _batched(a: Tensor, b: Tensor) -> Tensor:
+    return (a.permute(2, 0, 1) @ b.permute(2, 0, 1)).permute(1, 2, 0)
+
+
 def _is_traced(matrices: Tensor) -> bool:
-    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]
+    return torch.compiler.is_compiling() or wrapped

@@ -24,8 +24,9 @@ def test_boosts_are_exact(generator):
     assert ((exponential(matrices) - expected).norm() / expected.norm()) < EXACT
 
 
-def test_derivatives_of_both_orders(generator):
-    matrices = torch.randn(2, 3, 3, generator=generator).double().requires_grad_()
+@pytest.mark.parametrize("k", [3, 4])
+def test_derivatives_of_both_orders(k, generator):
+    matrices = torch.randn(2, k, k, generator=generator).double().requires_grad_()
     assert torch.autograd.gradcheck(exponential, matrices)
     assert torch.autograd.gradgradcheck(exponential, matrices)
 
