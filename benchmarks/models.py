@@ -2,7 +2,8 @@
 
 Solver: seconds, dimension and residual of each null space. EMLP: training step and evaluation against a plain
 network of the same widths, output size at the start, memory. LieGNN: training step and peak memory against the
-block as the papers describe it (``plain_block``). Exponentials: forward and backward against PyTorch's.
+block as the papers describe it (``plain_block``). Exponentials: forward and backward against PyTorch's. The
+published EMLP package, where it is installed: the same model, side by side.
 Seconds are processor seconds of one thread, the least of several; each network is measured in a fresh process.
 """
 
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from plain_block import PlainLieGNN, complete_edges
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from equivariant import EMLP, LieAlgebra, LieGNN, Rep, Scalar, T, catalogue, equivariant_maps
+from equivariant import EMLP, LieAlgebra, LieGNN, Rep, Scalar, T, V, catalogue, equivariant_maps
 from equivariant.exponential import exponential
+from equivariant.interop import to_emlp
 from tasks.results import environment
 
 SEED, WIDTH = 0, 384
@@ -112,6 +115,23 @@ def _ratios(row: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def published(name: str, batch: int = 256, width: int = 96) -> dict[str, Any]:
+    """The same model in the published package (extra ``emlp``) and here, 5 V -> 5 V with three layers."""
+    from emlp.nn.pytorch import EMLP as Published
+    from emlp.reps import V as PublishedV
+
+    torch.manual_seed(SEED)
+    algebra, rep = catalogue.by_name(name), 5 * V
+    x = torch.randn(batch, rep.size(algebra.dim))
+    group = to_emlp(algebra)
+    row: dict[str, Any] = {"algebra": name, "batch": batch, "width": width}
+    theirs = Published(5 * PublishedV(group), 5 * PublishedV(group), group, ch=width, num_layers=3)
+    ours = EMLP(rep, rep, algebra, hidden=width)
+    for key, net in (("published_step", theirs), ("step", ours)):
+        row[key] = least_seconds(_step(net, lambda net=net: net(x).square().mean()), repeats=3)
+    return row | {"ratio": row["published_step"] / row["step"]}
+
+
 def cloud(kind: str, batch: int, nodes: int, hidden: int) -> dict[str, Any]:
     """Training step of six layers on fully connected clouds; memory beyond what a tiny step needs."""
     torch.manual_seed(SEED)
@@ -171,6 +191,8 @@ def main(out: Path) -> None:
     result["gpu"] = "not measured: no GPU was at hand"
     result["solver"] = [fresh("solver", *space, noise) for space in SPACES for noise in (0.0, 1e-2)]
     result["emlp"] = [fresh("network", *network) for network in NETWORKS]
+    if find_spec("emlp"):
+        result["published_emlp"] = [fresh("published", name) for name in ("so(2)", "so(3)", "so(1,3)")]
     result["liegnn"] = [fresh("cloud", kind, *sizes) for sizes in CLOUDS for kind in ("plain", "ours")]
     result["exponential"] = [
         fresh("exponentials", k, dtype) for k in (4, 8) for dtype in ("float32", "float64")
@@ -181,7 +203,7 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parts = {f.__name__: f for f in (solver, network, cloud, exponentials)}
+    parts = {f.__name__: f for f in (solver, network, published, cloud, exponentials)}
     if len(sys.argv) > 2:
         print(json.dumps(parts[sys.argv[1]](*json.loads(sys.argv[2]))))
     else:

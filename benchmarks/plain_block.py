@@ -21,6 +21,8 @@ def complete_edges(batch: int, nodes: int) -> tuple[Tensor, Tensor]:
 class PlainBlock(nn.Module):
     """One block: concatenate, four small networks, sum by index."""
 
+    metric: Tensor
+
     def __init__(self, metric: Tensor, hidden: int, scalars: int, step: float, update_x: bool):
         super().__init__()
         self.register_buffer("metric", metric)

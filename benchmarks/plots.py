@@ -36,12 +36,12 @@ def clouds(axis: Axes, rows: list[dict[str, Any]], key: str, fixed: set[int]) ->
         chosen.sort(key=lambda r: r[key])
         label = "LieGNN" if kind == "ours" else "written plainly"
         axis.plot([r[key] for r in chosen], [r["seconds"] for r in chosen], "o-", color=colour, label=label)
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel=key,
-        title=", ".join(f"{n} {r}" for n, r in _fixed(rows, others, fixed)),
-    )
+    title = ", ".join(f"{name} {size}" for name, size in _fixed(rows, others, fixed))
+    axis.set(xscale="log", yscale="log", xlabel=key, title=title)
+    sizes = sorted({r[key] for r in rows if {r[name] for name in others} == fixed})
+    axis.set_xticks(sizes, [str(size) for size in sizes])
+    axis.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    axis.minorticks_off()
 
 
 def _fixed(rows: list[dict[str, Any]], names: list[str], fixed: set[int]) -> list[tuple[str, int]]:
@@ -59,6 +59,7 @@ def networks(axis: Axes, rows: list[dict[str, Any]]) -> None:
     axis.axhline(1, color=PLAIN)
     axis.set_xticks(range(len(rows)), labels, rotation=60, ha="right", fontsize=7)
     axis.set_title("EMLP over a plain network")
+    axis.set_ylim(0, 4)
     axis.legend(["plain", "training step", "evaluation (dense copy)"], frameon=False, fontsize=7)
 
 
