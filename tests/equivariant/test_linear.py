@@ -48,7 +48,7 @@ def test_copies_cost_one_solution_each():
 
 
 def test_float64_constants_survive_a_cast():
-    layer = EquivariantLinear(V, V, catalogue.lorentz())
+    layer = EquivariantLinear(T(2), T(2), catalogue.lorentz())
     there_and_back = copy.deepcopy(layer).half().double()
     assert torch.equal(there_and_back.get_buffer("map_0_0"), layer.get_buffer("map_0_0"))
     assert there_and_back.theta.dtype == torch.float64
