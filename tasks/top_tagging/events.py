@@ -16,6 +16,8 @@ COMMON = (
     "Beams:eCM = 14000.",
     "PartonLevel:MPI = off",
     "PhaseSpace:pTHatMin = 350.",  # higher is faster, but leaves out QCD jets and makes the task too easy
+    "ParticleDecays:limitTau0 = on",  # K0s, Lambda and their like reach the calorimeter whole,
+    "ParticleDecays:tau0Max = 10.",  # as in a detector simulation: what flies 10 mm is stable
 )
 SETTINGS: dict[Kind, tuple[str, ...]] = {
     "top": (

@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.top_tagging.events import Events
 from tasks.top_tagging.flight import Flight, azimuth, pseudorapidity
+from tasks.top_tagging.tracks import Tracks
 
 __all__ = ["Towers"]
 
@@ -26,7 +27,8 @@ class Towers:
     """The t towers that were hit, each event's own, in the order of their first hit.
 
     ``event`` (t,); ``row`` (t,) of ``EDGES`` and first ``sector`` (t,); ``deposit`` and ``tracked`` (2, t) [GeV]:
-    electromagnetic and hadronic energy of particles, and of the tracks among them as measured.
+    electromagnetic and hadronic energy of particles, and of the tracks among them as measured, whose error is
+    ``doubt`` (2, t) [GeV].
     """
 
     event: np.ndarray
@@ -34,10 +36,11 @@ class Towers:
     sector: np.ndarray
     deposit: np.ndarray
     tracked: np.ndarray
+    doubt: np.ndarray
 
     @classmethod
-    def hit(cls, flight: Flight, events: Events, track: np.ndarray, measured: np.ndarray) -> "Towers":
-        """Fill towers with all particles; ``track`` (k,) are rows of those with a track ``measured`` (k, 4)."""
+    def hit(cls, flight: Flight, events: Events, tracks: Tracks) -> "Towers":
+        """Fill towers with the energy of all particles, and with that of the tracks among them."""
         row, sector = _cell(flight.position)
         counted = flight.inside & (row >= 0) & (row < len(EDGES) - 1)
         code = (events.event * len(EDGES) + row) * SECTORS + sector
@@ -46,14 +49,16 @@ class Towers:
         place = np.full(len(code), -1)
         place[kept] = tower
         share = _shares(events.pdg)
-        seen = track[counted[track]]
-        first = kept[first]
+        inside = counted[tracks.row]
+        seen, energy, sigma = (x[inside] for x in (tracks.row, tracks.p4[:, 0], tracks.sigma))
+        first, track_share = kept[first], share[:, seen]
         return cls(
             event=events.event[first],
             row=row[first],
             sector=sector[first],
             deposit=_sum(place[kept], share[:, kept] * events.p4[kept, 0], len(first)),
-            tracked=_sum(place[seen], share[:, seen] * measured[counted[track], 0], len(first)),
+            tracked=_sum(place[seen], track_share * energy, len(first)),
+            doubt=np.sqrt(_sum(place[seen], (track_share * sigma) ** 2, len(first))),
         )
 
     @property
