@@ -45,7 +45,7 @@ class Verdict:
             g does to the target; ``None`` without a target. skill: share of the target that the predictor
             explains on held-out data. support: share of the moved samples that lie among the data. hidden: the
             largest violation that what the predictor leaves unexplained could hide.
-        undetermined: number of directions in which the data never point.
+        relations: linear equations that all data obey, one for each direction in which they never point.
     """
 
     move: float
@@ -55,7 +55,7 @@ class Verdict:
     skill: float
     support: float
     hidden: float
-    undetermined: int
+    relations: tuple[str, ...]
 
     @property
     def law(self) -> str:
@@ -114,10 +114,10 @@ class Verdict:
                 f"{self.support:.0%} of moved samples that lie among the data "
                 f"(the predictor explains {self.skill:.2%}; the rest could hide a violation up to {self.hidden:.2g})."
             )
-        if self.undetermined:
+        if self.relations:
             lines.append(
-                f"The data never point in {self.undetermined} of the directions of x: what a generator does there is "
-                "not determined."
+                f"All data obey {', '.join(self.relations)}: what a generator does to x that do not is not determined, "
+                "and algebras are compared on the span of the data."
             )
         return lines
 
@@ -180,7 +180,7 @@ def weigh(
         skill=of_map.skill if of_map else 0.0,
         support=of_map.support if of_map else 0.0,
         hidden=of_map.hidden if of_map else 0.0,
-        undetermined=whitening.span.basis.shape[1] - whitening.span.rank,
+        relations=whitening.relations(algebra.coordinates),
     )
 
 

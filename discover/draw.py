@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "draw_action", "draw_basis", "draw_spectrum", "planes"]
+__all__ = ["COLOURS", "draw_action", "draw_basis", "draw_evidence", "draw_spectrum", "planes"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SIGNS = "PuOr_r"
@@ -120,6 +120,28 @@ def draw_action(
         _points(axis, path[-1], pair, COLOURS[1], f"after: exp(w L) x, w = {w:.2g}")
         _label(axis, algebra, pair)
     _legend_below(figure, axes[0])
+    return figure
+
+
+def draw_evidence(spectrum: Tensor, found: int, noise: float) -> "Figure":
+    """The relative singular values behind a number of generators, ascending, the ``found`` lowest set apart.
+
+    Below ``noise`` nothing is told from zero.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        axis = figure.subplots()
+    places = range(1, len(spectrum) + 1)
+    axis.axhspan(1e-4, noise, color=QUIET, alpha=0.3, lw=0, label="noise")
+    axis.plot(places[:found], spectrum[:found], "o", color=COLOURS[1], label=f"{found} generators")
+    axis.plot(places[found:], spectrum[found:], "o", color=COLOURS[0], label="violated")
+    axis.set(xlabel="matrix of the search space", ylabel="violation [relative]", yscale="log")
+    axis.set_ylim(bottom=min(noise / 3, float(spectrum.clamp(min=1e-4).min()) / 2))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The ``liesmith`` command: two-body, jets, discover, show. Flags are fields of the dataclasses that do the work."""
+"""The ``liesmith`` command: two-body, discover, show. Flags are the fields of the dataclasses that do the work."""
 
 import sys
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from tasks.discovery import Discovery
+from tasks.report import NOTHING
 from tasks.show import Show
-from tasks.top_tagging.generator import JetGenerator
 from tasks.two_body.study import TwoBody
 
 __all__ = ["app", "main"]
@@ -51,12 +51,6 @@ def two_body(
     )
 
 
-@app.command(name="jets")
-def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
-    """Generate top and QCD jets in shards (extra ``jets``); a run that was stopped goes on where it was."""
-    generator.run(_tell)
-
-
 @app.command(name="discover")
 def discover(file: Path, discovery: Annotated[Discovery | None, Parameter(name="*")] = None) -> None:
     """Look for linear symmetries in FILE (.npz, .npy, .csv, .safetensors).
@@ -65,9 +59,11 @@ def discover(file: Path, discovery: Annotated[Discovery | None, Parameter(name="
         file: the data; rows are samples, columns are named where the format has names.
     """
     discovery = discovery or Discovery()
-    liegan, refinement = discovery.run(file)
+    estimator, refinement = discovery.run(file)
     folder = discovery.folder(file)
-    print(f"{liegan.verdict_}\n\n{refinement}\n\nEverything is in {folder}; read {folder}/report.html.")
+    print(
+        f"{estimator.verdict_ or NOTHING}\n\n{refinement}\n\nEverything is in {folder}; read {folder}/report.html."
+    )
 
 
 @app.command(name="show")
@@ -94,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         _say(f"{error} See liesmith --help.")
         sys.exit(BAD_INPUT)
-    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         _say(str(error))
         sys.exit(BAD_INPUT)
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from discover import LieGAN, Refinement, refine
+from discover import LieGAN, Refinement, Spectral, refine
+from discover.draw import draw_evidence
 from equivariant import Rep
 from tasks.columns import DataFile
 from tasks.report import Picture, Section, algebra_section, draw_curves, write_report
@@ -28,11 +29,13 @@ class Discovery:
         y_rep: how y is built; "Scalar" for one that does not move.
         next_step: x holds trajectories (n, steps, k): one step goes in, the next one comes out.
         labels: y holds class labels, as whole numbers.
-        n_generators: how many generators to look for.
+        method: "liegan" (adversarial, one look at the law and the map) or "spectral" (the map alone, by linear
+            algebra on a fitted network; finds the number of generators by itself).
+        n_generators: how many generators to look for; by default 1 for liegan, and where the spectrum has its gap.
         search_space: "free", "blocks:2", or groups of coordinates that mix such as "0,1,4,5|2,3,6,7".
         law: of the coefficients: "normal", "uniform", or "integer" for a discrete group.
         law_scale: standard deviation, half width, or largest integer of the law.
-        steps: at most so many steps of adversarial training.
+        steps: at most so many steps of training; the method's own number when left out.
         seed: of everything random.
         out: folder of this run; an unfinished run found there goes on. By default runs/ and the file's name.
         progress: show a bar.
@@ -44,26 +47,27 @@ class Discovery:
     y_rep: str | None = None
     next_step: bool = False
     labels: bool = False
-    n_generators: int = 1
+    method: Literal["liegan", "spectral"] = "liegan"
+    n_generators: int | None = None
     search_space: str = "free"
     law: Literal["normal", "uniform", "integer"] = "normal"
     law_scale: float = 1.0
-    steps: int = 2500
+    steps: int | None = None
     seed: int = 0
     out: Path | None = None
     progress: bool = True
 
-    def run(self, path: Path) -> tuple[LieGAN, Refinement]:
+    def run(self, path: Path) -> tuple[LieGAN | Spectral, Refinement]:
         """Discover, refine and write everything to the run's folder."""
         x, y, names, groups = self._data(DataFile.read(path))
         folder = self.folder(path)
-        liegan = self._estimator(folder)
+        estimator = self._liegan(folder) if self.method == "liegan" else self._spectral()
         x_rep, y_rep = (None if text is None else Rep.parse(text) for text in (self.x_rep, self.y_rep))
-        liegan.fit(x, y, x_rep=x_rep, y_rep=y_rep, coordinates=names or None, groups=groups)
-        vectors = x.double() if x.shape[-1] == liegan.algebra_.dim else liegan.span_.basis
-        refinement = refine(liegan.algebra_, data=vectors)
-        self._write(folder, path, liegan, refinement, vectors)
-        return liegan, refinement
+        estimator.fit(x, y, x_rep=x_rep, y_rep=y_rep, coordinates=names or None, groups=groups)
+        vectors = x.double() if x.shape[-1] == estimator.algebra_.dim else estimator.span_.basis
+        refinement = refine(estimator.algebra_, data=vectors)
+        self._write(folder, path, estimator, refinement, vectors)
+        return estimator, refinement
 
     def folder(self, path: Path) -> Path:
         """Where the run's files go."""
@@ -85,47 +89,69 @@ class Discovery:
             y = y.double().squeeze(-1) if y.ndim == 2 and y.shape[1] == 1 else y.double()
         return x.double(), y, names if self.x_rep in (None, "V") else (), None
 
-    def _estimator(self, folder: Path) -> LieGAN:
+    def _liegan(self, folder: Path) -> LieGAN:
         discrete: dict[str, Any] = (
             {"generator_size": None, "identity_penalty": 1.0} if self.law == "integer" else {}
         )
+        steps = LieGAN.steps if self.steps is None else self.steps
         return LieGAN(
-            n_generators=self.n_generators,
+            n_generators=1 if self.n_generators is None else self.n_generators,
             search_space=self.search_space,
             law=self.law,
             law_scale=self.law_scale,
-            steps=self.steps,
-            cooldown=min(LieGAN.cooldown, self.steps // 2),
+            steps=steps,
+            cooldown=min(LieGAN.cooldown, steps // 2),
             seed=self.seed,
             checkpoint=folder / "checkpoints" / "discovery.pt",
             progress=self.progress,
             **discrete,
         )
 
+    def _spectral(self) -> Spectral:
+        if self.law != "normal":
+            raise ValueError(f"the spectral method finds continuous groups, law normal; got {self.law!r}")
+        return Spectral(
+            n_generators=self.n_generators,
+            search_space=self.search_space,
+            law_scale=self.law_scale,
+            steps=Spectral.steps if self.steps is None else self.steps,
+            seed=self.seed,
+            progress=self.progress,
+        )
+
     def _write(
-        self, folder: Path, path: Path, liegan: LieGAN, refinement: Refinement, vectors: Tensor
+        self, folder: Path, path: Path, estimator: LieGAN | Spectral, refinement: Refinement, vectors: Tensor
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        liegan.algebra_.save(folder / "raw.safetensors")
+        raw, verdict = estimator.algebra_, estimator.verdict_
+        raw.save(folder / "raw.safetensors")
         refinement.algebra.save(folder / "algebra.safetensors")
         content = {
             "task": "discover",
             "data": path.name,
             "config": self.config(),
             "environment": environment(),
-            "verdict": liegan.verdict_.to_dict(),
+            "verdict": verdict.to_dict() if verdict else None,
             "changes": [asdict(change) for change in refinement.changes],
-            "digests": {"raw": liegan.algebra_.digest, "refined": refinement.algebra.digest},
+            "digests": {"raw": raw.digest, "refined": refinement.algebra.digest},
         }
         (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-        curves = draw_curves({"critic": liegan.history_}, "critic_loss", "nats")
-        caption = "Loss of the critic; a critic that sees no difference has 0.693 without class labels."
-        training = Section(heading="Training", pictures=[Picture(figure=curves, caption=caption)])
-        symmetry = algebra_section(
-            liegan.algebra_, refinement.algebra, refinement.changes, liegan.verdict_, vectors
-        )
+        symmetry = algebra_section(raw, refinement.algebra, refinement.changes, verdict, vectors)
+        sections = [symmetry, Section(heading="How it was found", pictures=[_evidence(estimator)])]
         details = {"settings": self.config(), "environment": environment()}
-        write_report(folder / "report.html", f"Symmetries of {path.name}", "", [symmetry, training], details)
+        write_report(folder / "report.html", f"Symmetries of {path.name}", "", sections, details)
+
+
+def _evidence(estimator: LieGAN | Spectral) -> Picture:
+    if isinstance(estimator, Spectral):
+        figure = draw_evidence(estimator.spectrum_, estimator.algebra_.n_generators, estimator.noise)
+        caption = (
+            "How much each combination of matrices violates the symmetry equations; a gap tells the number."
+        )
+        return Picture(figure=figure, caption=caption)
+    curves = draw_curves({"critic": estimator.history_}, "critic_loss", "nats")
+    caption = "Loss of the critic; a critic that sees no difference has 0.693 without class labels."
+    return Picture(figure=curves, caption=caption)
 
 
 def _rest(file: DataFile, taken: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "NOTHING",
     "Column",
     "Picture",
     "Section",
@@ -31,6 +32,8 @@ __all__ = [
     "summary_table",
     "write_report",
 ]
+
+NOTHING = "No generator: nothing in the search space satisfies the equations of a symmetry."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +94,13 @@ def write_report(
 
 
 def algebra_section(
-    raw: LieAlgebra, refined: LieAlgebra, changes: Sequence[Change], verdict: Verdict, data: "Tensor"
+    raw: LieAlgebra, refined: LieAlgebra, changes: Sequence[Change], verdict: Verdict | None, data: "Tensor"
 ) -> Section:
     """What was found, how it was cleaned, its spectrum, and data (n, k) or (n, steps, k) before and after g."""
     return Section(
         heading="The symmetry",
-        verdicts=[verdict],
+        verdicts=[] if verdict is None else [verdict],
+        lines=[] if raw.n_generators else [NOTHING],
         pictures=[
             Picture(figure=draw_basis(raw), caption="The generators as they were learned."),
             Picture(figure=draw_basis(refined), caption="The same, refined."),

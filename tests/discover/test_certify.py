@@ -61,7 +61,8 @@ def test_leaving_the_span_of_the_data_breaks_the_law(half_turn):
     tilted = LieAlgebra(catalogue.rotation(3).basis[:1])  # turns the plane of the data out of itself
     verdict = certify(tilted, x, y)
     assert verdict.law == "broken"
-    assert verdict.undetermined == 1
+    assert verdict.relations == ("x2 = 0",)
+    assert "All data obey x2 = 0" in str(verdict)
     assert "out of their span" in str(verdict)
 
 

@@ -155,6 +155,20 @@ def test_discover_reads_columns_of_a_csv(run, tmp_path, generator):
     assert LieAlgebra.load(tmp_path / "runs/discover-ring/raw.safetensors").coordinates == ("a", "b")
 
 
+@pytest.mark.parametrize(("target", "found"), [("r", 1), ("b", 0)])
+def test_discover_by_the_spectrum_says_how_many(run, tmp_path, generator, target, found):
+    a = torch.randn(800, 3, generator=generator)
+    radius, bent = a[:, :2].norm(dim=1, keepdim=True), (a[:, :1] ** 3 + a[:, :1] + a[:, 1:2] ** 2)
+    table = torch.cat([a[:, :2], radius if target == "r" else bent], dim=1).tolist()
+    (tmp_path / "table.csv").write_text("x,y,t\n" + "\n".join(",".join(map(str, row)) for row in table))
+    code, out, err = run("discover", "table.csv", "--y", "t", "--y-rep", "Scalar", "--method", "spectral",
+                         "--steps", 400, "--no-progress")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert LieAlgebra.load(tmp_path / "runs/discover-table/raw.safetensors").n_generators == found
+    assert ("No generator" in out) == (found == 0)
+    assert (tmp_path / "runs/discover-table/report.html").read_text().count("<svg") >= 4
+
+
 BAD = {
     "unknown option": (["two-body", "--bogus", "1"], "--bogus"),
     "unknown command": (["frobnicate"], "frobnicate"),
@@ -172,6 +186,7 @@ BAD = {
     "wrong representation": (["discover", "good.npy", "--x-rep", "3*V"], "x_rep"),
     "unreadable representation": (["discover", "good.npy", "--x-rep", "open(1)"], "representation"),
     "wrong search space": (["discover", "good.npy", "--search-space", "blocks:3"], "blocks:3|search_space"),
+    "a law of steps": (["discover", "good.npy", "--method", "spectral", "--law", "integer"], "continuous"),
     "unknown law": (["discover", "good.npy", "--law", "cauchy"], "cauchy"),
     "no trajectories": (["discover", "good.npy", "--next-step"], "trajectories"),
     "labels that are none": (["discover", "labels.csv", "--y", "b", "--labels"], "whole numbers"),
