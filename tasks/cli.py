@@ -1,4 +1,4 @@
-"""The ``liesmith`` command: two-body, discover, show. Flags are the fields of the dataclasses that do the work."""
+"""The ``liesmith`` command: two-body, jets, discover, show. Flags are fields of the dataclasses that do the work."""
 
 import sys
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from tasks.discovery import Discovery
 from tasks.report import NOTHING
 from tasks.show import Show
+from tasks.top_tagging.generator import JetGenerator
 from tasks.two_body.study import TwoBody
 
 __all__ = ["app", "main"]
@@ -49,6 +50,12 @@ def two_body(
     print(
         f"\n{text_table(summarise(outcome.rows))}\n\nEverything is in {study.out}; read {study.out}/report.html."
     )
+
+
+@app.command(name="jets")
+def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
+    """Generate top and QCD jets in shards (extra ``jets``); a run that was stopped goes on where it was."""
+    generator.run(_tell)
 
 
 @app.command(name="discover")
@@ -90,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         _say(f"{error} See liesmith --help.")
         sys.exit(BAD_INPUT)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         _say(str(error))
         sys.exit(BAD_INPUT)
 
