@@ -177,7 +177,7 @@ def main(
 def _write(out: Path, data: Path, runs: list[Run], epochs: list[float]) -> None:
     plain = statistics.median(epochs) * EPOCHS
     content = {
-        "command": f"python benchmarks/liegan.py --data {data.name} --out {out.name}",
+        "command": f"python benchmarks/liegan.py --data {data.name} --out {out}",
         "environment": environment(),
         "plain_run_seconds": plain,
         "summary": summary(runs, plain),

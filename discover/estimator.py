@@ -1,6 +1,7 @@
 """What every estimator of a linear symmetry tells after ``fit``: where the data live, how the answer came about."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import fields
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -43,6 +44,15 @@ class Estimator:
         """Every setting, as ``json`` can write it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _plain(value) for name, value in values.items()}
+
+    def _name(self, coordinates: Sequence[str] | None, k: int) -> tuple[str, ...]:
+        """The names of the k coordinates, checked before any work is done."""
+        names = tuple(f"x{i}" for i in range(k)) if coordinates is None else tuple(map(str, coordinates))
+        if len(names) != k or len(set(names)) != k:
+            raise ValueError(
+                f"coordinates must be {k} different names, one an entry of a vector, got {list(names)}"
+            )
+        return names
 
     def _provenance(self, samples: Samples, **more: Any) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "python": platform.python_version()}

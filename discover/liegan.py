@@ -106,10 +106,11 @@ class LieGAN(Rules, Estimator):
         """
         self._check()
         samples = Samples.read(x, y, x_rep, y_rep)
+        names = self._name(coordinates, samples.dim)
         played, kept = split(samples, self.held_out, groups, self.seed)
         game, schedule = self._set_up(played), Schedule.of(self.steps, self.cooldown, self.tolerance)
         self.history_ = self._play(game, schedule, digest(samples))
-        self._conclude(game, schedule, samples, coordinates)
+        self._conclude(game, schedule, samples, names)
         self.verdict_ = weigh(
             self.algebra_, played, kept, steps=self.judge_steps, seed=self.seed, device=self.device
         )
@@ -176,15 +177,13 @@ class LieGAN(Rules, Estimator):
             bar.close()
         return history
 
-    def _conclude(
-        self, game: Game, schedule: Schedule, samples: Samples, coordinates: Sequence[str] | None
-    ) -> None:
+    def _conclude(self, game: Game, schedule: Schedule, samples: Samples, names: Sequence[str]) -> None:
         best = game.averaged_generator
         with torch.no_grad():
             basis, law = best.basis.double().cpu(), best.law.to(device="cpu", dtype=torch.float64)
         self.steps_ = schedule.step
         provenance = self._provenance(samples, steps=self.steps_)
-        self.algebra_ = LieAlgebra(basis, law, coordinates=coordinates, provenance=provenance)
+        self.algebra_ = LieAlgebra(basis, law, coordinates=names, provenance=provenance)
 
     def _fingerprint(self) -> str:
         free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")

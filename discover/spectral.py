@@ -82,6 +82,7 @@ class Spectral(Estimator):
         too few samples.
         """
         samples = Samples.read(x, y, x_rep, y_rep)
+        names = self._name(coordinates, samples.dim)
         fitted, kept = split(samples, self.held_out, groups, self.seed)
         self.space_ = SearchSpace.of_data(fitted.all_vectors(), self.search_space)
         whitened = fitted.map_vectors(self.space_.whitening.encode)
@@ -89,7 +90,7 @@ class Spectral(Estimator):
         equations = self._equations(whitened.to(device=self.device, dtype=torch.float32), random)
         found = self._solve(equations)
         self.spectrum_, self.gap_, self.residual_ = found.singular_values, found.gap, found.residual
-        self.algebra_ = self._algebra(found, samples, coordinates)
+        self.algebra_ = self._algebra(found, samples, names)
         self.verdict_: Verdict | None = None
         if self.algebra_.n_generators:
             steps, seed, device = self.judge_steps, self.seed, self.device
@@ -146,13 +147,13 @@ class Spectral(Estimator):
             basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
         return replace(found, basis=basis)
 
-    def _algebra(self, found: NullSpace, samples: Samples, coordinates: Sequence[str] | None) -> LieAlgebra:
+    def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
         size = self.space_.whitened.shape[-1] ** 0.5  # so that |L x| is |x|, root mean square
         basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
         law = CoefficientLaw.normal(found.dim, self.law_scale)
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
         provenance = self._provenance(samples, skill=self.skill_, **evidence)
-        return LieAlgebra(basis, law, coordinates=coordinates, provenance=provenance)
+        return LieAlgebra(basis, law, coordinates=names, provenance=provenance)
 
 
 def _unequal_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:

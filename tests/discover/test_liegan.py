@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import LEARNED
 
-from discover import LieGAN, refine
+from discover import LieGAN, Spectral, refine
 from equivariant import LieAlgebra, catalogue, compare, cosine
 from equivariant.rep import Scalar, V
 
@@ -168,6 +168,12 @@ def test_published_settings_run(half_turn):
 def test_settings_that_contradict_are_refused(half_turn, settings, said):
     with pytest.raises(ValueError, match=said):
         LieGAN(progress=False, **settings).fit(*half_turn)
+
+
+@pytest.mark.parametrize("estimator", [LieGAN, Spectral])
+def test_wrong_coordinates_are_refused_before_any_work(half_turn, estimator):
+    with pytest.raises(ValueError, match="2 different names"):
+        estimator(steps=10**9, progress=False).fit(*half_turn, coordinates=("a",))
 
 
 def test_all_zero_data_are_refused():

@@ -1,0 +1,111 @@
+"""Spectral discovery on orbits and on jets: what it finds, how many, how exact, how fast.
+
+    python benchmarks/spectral.py --orbits two_body_orbits.npz --jets jets_15k.npz --out results/spectral.json
+
+Orbits: |cosine| of the span found with the true rotation, on the span of the data. Jets: the leading
+constituents without their labels, so what is asked is which linear maps keep the support of the constituents
+(the light cone); the principal angles to so(1,3) with and without scaling, and the invariant metric's |cosine|
+with Minkowski's. The truth enters the report only. Seconds are processor seconds of one thread.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import torch
+from torch import Tensor
+
+from discover import Spectral, refine
+from equivariant import LieAlgebra, catalogue, cosine, invariant_metrics
+from equivariant.compare import subspace_error
+from tasks.results import environment
+from tasks.top_tagging.files import load_jets
+from tasks.two_body.data import COLUMNS, load_orbits, pairs
+
+
+def on_orbits(train: Tensor, seed: int) -> dict[str, Any]:
+    """One step in, one step out, the free 8 x 8 search space."""
+    x, y = pairs(train)
+    trajectory = torch.arange(len(train)).repeat_interleave(train.shape[1] - 1)
+    begun = time.process_time()
+    estimator = Spectral(seed=seed, progress=False).fit(x, y, coordinates=COLUMNS, groups=trajectory)
+    seconds = time.process_time() - begun
+    true = catalogue.by_name("4*so(2)")
+    verdict = estimator.verdict_
+    return _common(estimator, seed, seconds) | {
+        "cosine": cosine(estimator.algebra_, true, data=x),
+        "refined_cosine_error": 1 - cosine(refine(estimator.algebra_, x).algebra, true, data=x),
+        "skill": estimator.skill_,
+        "map": verdict.map if verdict else None,
+        "violation": verdict.violation.value if verdict and verdict.violation else None,
+    }
+
+
+def on_jets(vectors: Tensor, seed: int) -> dict[str, Any]:
+    """The leading constituents (n, m, 4) of each jet, E, px, py, pz [GeV]; no labels."""
+    lorentz = catalogue.lorentz()
+    begun = time.process_time()
+    estimator = Spectral(seed=seed, progress=False, judge_steps=200).fit(
+        vectors, coordinates=lorentz.coordinates
+    )
+    seconds = time.process_time() - begun
+    whole = catalogue.union(lorentz, catalogue.scaling(4))
+    found = estimator.algebra_
+    return _common(estimator, seed, seconds) | {
+        "subspace_error_to_lorentz": subspace_error(found, lorentz),
+        "subspace_error_to_lorentz_and_scaling": subspace_error(found, whole),
+        "metric_cosine": _metric_cosine(found),
+        "refined": refine(found).changes[-1].note,
+    }
+
+
+def _common(estimator: Spectral, seed: int, seconds: float) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "n_generators": estimator.algebra_.n_generators,
+        "spectrum": estimator.spectrum_[:12].tolist(),
+        "gap": estimator.gap_,
+        "seconds": seconds,
+    }
+
+
+def _metric_cosine(algebra: LieAlgebra) -> float | None:
+    """|cosine| of the best preserved form of the generators without their traces (a scaling keeps none)."""
+    if algebra.n_generators == 0:
+        return None
+    trace = algebra.basis.diagonal(dim1=1, dim2=2).mean(1)
+    traceless = algebra.basis - trace[:, None, None] * torch.eye(algebra.dim, dtype=algebra.basis.dtype)
+    form = invariant_metrics(LieAlgebra(traceless), count=1).metrics[0]
+    minkowski = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=form.dtype))
+    return float((form * minkowski).sum().abs() / form.norm() / minkowski.norm())
+
+
+def main(orbits: Path, jets: Path, out: Path, *, seeds: int = 5, leading: int = 2) -> None:
+    """Run the study.
+
+    Args:
+        orbits: published orbits, or a file of that form.
+        jets: shard or .npz of jets.
+        out: result file (JSON).
+        seeds: runs of each.
+        leading: constituents of each jet that are looked at.
+    """
+    torch.set_num_threads(1)
+    train = load_orbits(orbits).train
+    sample = load_jets(jets)
+    sample = sample[sample.counts >= leading].leading(leading)
+    vectors = sample.p4().reshape(len(sample), leading, 4)
+    content = {
+        "command": f"python benchmarks/spectral.py --orbits {orbits.name} --jets {jets.name} --out {out}",
+        "environment": environment(),
+        "orbits": [on_orbits(train, seed) for seed in range(seeds)],
+        "jets": [on_jets(vectors, seed) for seed in range(seeds)],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
