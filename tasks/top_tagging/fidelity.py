@@ -19,7 +19,7 @@ from tasks.results import environment
 from tasks.top_tagging.batches import Pad
 from tasks.top_tagging.detector import Detector
 from tasks.top_tagging.events import Kind, collisions
-from tasks.top_tagging.files import load_jets
+from tasks.top_tagging.files import load_jets, read_shard
 from tasks.top_tagging.jets import Jets
 from tasks.top_tagging.selection import Selection
 
@@ -62,6 +62,8 @@ class Fidelity:
     def run(self, path: Path) -> dict[str, Any]:
         """Measure the jets in ``path`` and write what was found beside what was expected."""
         found = self._measure(load_jets(path))
+        if path.is_dir():
+            found["made_by"] = read_shard(min(path.glob("shard-*.safetensors")))[1]
         if self.rate_batches:
             found["rates"] = {kind: rates(kind, self.rate_batches) for kind in ("top", "qcd")}
         result = {"generated": found, "expected": _compared(found), "environment": environment()}

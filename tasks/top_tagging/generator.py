@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -67,19 +68,18 @@ class JetGenerator:
     def _work(self, recipe: Recipe, todo: list[int], states: dict[int, State]) -> None:
         context = multiprocessing.get_context("spawn")
         total, kept = (self.jets_per_shard * n for n in (len(states), len(states) - len(todo)))
-        pool = ProcessPoolExecutor(min(self.workers, len(todo)), context, initializer=_begin)
         bar = tqdm(total=total, initial=kept, unit="jet", desc="jets", disable=not self.progress)
-        try:
-            with context.Manager() as manager:
-                made = manager.Queue()
-                _watch([pool.submit(_make, recipe, self.out, n, made) for n in todo], made, bar)
-        except BrokenProcessPool:
-            raise OSError(
-                "a worker was killed; run again to go on, with fewer workers if memory ran out"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-            bar.close()
+        with bar, context.Manager() as manager:
+            made = manager.Queue()
+            pool = ProcessPoolExecutor(min(self.workers, len(todo)), context, initializer=_begin)
+            try:
+                _watch([pool.submit(_make, recipe, self.out, number, made) for number in todo], made, bar)
+            except BrokenProcessPool:
+                raise OSError(
+                    "a worker was killed; run again to go on, with fewer workers if memory ran out"
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _watch(futures: list[Future], made: Queue, bar: tqdm) -> None:
@@ -111,9 +111,17 @@ def _check_extra() -> None:
 
 
 def _begin() -> None:
-    """In a worker: end at Ctrl-C without a word, and keep FastJet's banner off the screen."""
+    """In a worker: end at Ctrl-C or with the parent, without a word, and keep FastJet's banner off the screen."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(recipe: Recipe, folder: Path, number: int, made: Queue) -> None:

@@ -60,7 +60,10 @@ class ReferenceSet:
     def convert(
         self, out: Path, jets_per_shard: int = 10_000, tell: Callable[[str], None] = lambda line: None
     ) -> Tally:
-        """Write all jets as shards that ``load_jets`` reads; whole shards of the same rows are kept."""
+        """Write all jets as shards that ``load_jets`` reads; whole shards of the same rows are kept.
+
+        Raises as ``read``, and ``ValueError`` where ``out`` holds shards of something else.
+        """
         total, massive = Tally(jets=0), 0
         for number, begin in enumerate(range(0, len(self), jets_per_shard)):
             with _table(self.path) as table:
@@ -77,11 +80,13 @@ class ReferenceSet:
     def _write(self, path: Path, jets: Jets, begin: int) -> None:
         about = {"method": "reference set", "address": ADDRESS, "source": self.path.name}
         about |= {"rows": [begin, begin + len(jets)]}
+        there, made_from = None, about
         with contextlib.suppress(FileNotFoundError, ValueError):
             there, made_from = read_shard(path)
-            if made_from == about and there.digest == jets.digest:
-                return
-        write_shard(path, jets, about)
+        if made_from != about:
+            raise ValueError(f"{path} holds other jets; give another folder, or remove it")
+        if there is None or there.digest != jets.digest:
+            write_shard(path, jets, about)
 
     def _block(self, table: Any, begin: int, end: int | None) -> "_Block":
         places = _places(self.path, table)

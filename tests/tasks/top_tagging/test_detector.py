@@ -85,7 +85,7 @@ def test_the_path_from_any_vertex_is_that_of_small_steps(charge):
     random = np.random.default_rng(1)
     vertex = random.uniform(-0.6, 0.6, (20, 3))
     events = made(
-        random.uniform(0.4, 3, 20), random.normal(0, 0.5, 20), random.uniform(-3, 3, 20), 211, charge, vertex
+        random.uniform(0.4, 3, 20), random.normal(0, 1.5, 20), random.uniform(-3, 3, 20), 211, charge, vertex
     )
     position, momentum, dt = vertex.copy(), events.p4[:, 1:].copy(), 2e-4
     pt, arrived = transverse(momentum), np.zeros((20, 3))
@@ -100,7 +100,8 @@ def test_the_path_from_any_vertex_is_that_of_small_steps(charge):
         if not moving.any():
             break
     assert not moving.any()
-    assert np.abs(flown(events).position - arrived).max() < 2e-3
+    one_step = dt * np.cosh(pseudorapidity(events.p4))
+    assert (np.linalg.norm(flown(events).position - arrived, axis=1) < 2 * one_step + 1e-3).all()
 
 
 def test_particles_made_outside_are_not_seen():
@@ -145,6 +146,11 @@ def test_a_particle_lies_in_its_tower():
     spot = towers.somewhere(random)
     assert (np.abs(spot[0] - eta) <= np.diff(EDGES)[towers.row]).all()
     assert (np.abs(spot[1] - phi) <= width).all()
+
+
+def test_forward_towers_are_twice_as_wide():
+    for eta, towers in ((1.0, 2), (-3.0, 1)):
+        assert len(towers_of(made(5.0, eta, [0.01, 0.01 + WIDTH], 22, 0)).event) == towers
 
 
 def test_far_forward_is_not_seen():

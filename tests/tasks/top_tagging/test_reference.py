@@ -75,6 +75,15 @@ def test_conversion_gives_shards_and_keeps_what_is_there(tmp_path, real):
     assert load_jets(tmp_path / "out").digest == real.digest
 
 
+def test_a_folder_of_other_jets_is_not_written_over(tmp_path, real):
+    write(tmp_path / "val.h5", real).convert(tmp_path / "out", 10)
+    with pytest.raises(ValueError, match="other jets"):
+        write(tmp_path / "test.h5", real).convert(tmp_path / "out", 10)
+    write(tmp_path / "val.h5", real[1:21]).convert(tmp_path / "new", 10)
+    write(tmp_path / "val.h5", real[:20]).convert(tmp_path / "new", 10)
+    assert load_jets(tmp_path / "new").digest == real[:20].digest
+
+
 def test_masses_are_counted_where_they_are_dropped(tmp_path, real):
     def heavier(values):
         values[4, 0, 0] *= 1.01
