@@ -60,3 +60,30 @@ def test_the_figures_are_those_on_file():
     assert [p[:2] for p in printed] == [f[:2] for f in on_file]
     for p, f in zip(printed, on_file, strict=True):
         assert p[2:] == pytest.approx(f[2:], rel=6e-3)
+
+
+def test_the_discovery_figures_are_those_on_file():
+    summary = json.loads((ROOT / "results/two_body/discovery.json").read_text())["summary"]
+    rows = re.findall(r"^\| LieGAN \| ([\w ]+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|.*\| ([\d.]+) \| (\d+) \|$", TEXT,
+                      flags=re.MULTILINE)  # fmt: skip
+    assert [row[0] for row in rows] == list(summary)
+    for space, seeds, median, least, seconds, ratio in rows:
+        told = summary[space]
+        assert int(seeds) == told["seeds"]
+        assert [float(median), float(least)] == pytest.approx(
+            [told["median_cosine"], told["least_cosine"]], abs=6e-6
+        )
+        assert float(seconds) == pytest.approx(told["median_seconds"], abs=0.06)
+        assert int(ratio) == pytest.approx(told["plain_over_ours"], abs=0.6)
+
+
+def test_the_spectral_figures_are_those_on_file():
+    runs = json.loads((ROOT / "results/spectral.json").read_text())
+    ((seeds, median, least),) = re.findall(r"^\| Spectral \|[^|]*\| (\d+) \| ([\d.]+) \| ([\d.]+)", TEXT,
+                                           flags=re.MULTILINE)  # fmt: skip
+    cosines = sorted(run["cosine"] for run in runs["orbits"])
+    assert int(seeds) == len(cosines)
+    assert [float(median), float(least)] == pytest.approx([cosines[len(cosines) // 2], cosines[0]], abs=6e-6)
+    (error,) = re.findall(r"scaling within ([\d.]+) rad", TEXT)
+    told = max(run["subspace_error_to_lorentz_and_scaling"] for run in runs["jets"])
+    assert float(error) == pytest.approx(told, abs=6e-5)
