@@ -118,7 +118,7 @@ def _ratios(row: dict[str, Any]) -> dict[str, float]:
 def published(name: str, batch: int = 256, width: int = 96) -> dict[str, Any]:
     """The same model in the published package (extra ``emlp``) and here, 5 V -> 5 V with three layers."""
     from emlp.nn.pytorch import EMLP as Published
-    from emlp.reps import V as PublishedV
+    from emlp.reps import V as PublishedV  # type: ignore[attr-defined]
 
     torch.manual_seed(SEED)
     algebra, rep = catalogue.by_name(name), 5 * V

@@ -6,8 +6,9 @@ from torch.nn.functional import linear
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
+from equivariant.block import LieGNNBlock
 from equivariant.exact import check_like
-from equivariant.gnn import LieGNNBlock
+from equivariant.pairs import gated_message, move_weights
 
 __all__ = ["LieGNNConv"]
 
@@ -40,13 +41,16 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
     def message(  # type: ignore[override]
         self, target_i: Tensor, source_j: Tensor, x_i: Tensor, x_j: Tensor, edge_scalars: OptTensor
     ) -> Tensor:
-        shape = (self.vectors, self.dim)
-        a, b = x_i.unflatten(-1, shape), x_j.unflatten(-1, shape)
-        dots = torch.einsum("evk,rkl,evl->erv", a, self.metrics.to(a.dtype), b).flatten(-2)
-        features = linear(self._invariants(a - b, dots, edge_scalars), self._first()[2])
-        message = self._gate(self.phi_e[1](features + target_i + source_j), None)
-        move = x_i[:, :0] if self.phi_x is None else self._moves(message, a - b)
-        return torch.cat([message, move, message.new_ones(len(message), 1)], dim=-1)
+        a, b = (x.unflatten(-1, (self.vectors, self.dim)).permute(2, 1, 0) for x in (x_i, x_j))
+        dots = torch.einsum("kve,rkl,lve->rve", a, self.metrics.to(a.dtype), b)
+        features = self._invariants(a - b, dots, edge_scalars).mT
+        maps = self._maps()
+        normal = self.phi_e[1](linear(features, maps.first) + target_i + source_j)
+        message = gated_message(normal, maps)
+        moves = move_weights(message, maps)
+        steps = (moves.unsqueeze(-1) * (a - b).permute(2, 1, 0)[:, : moves.shape[1]]).flatten(1)
+        steps = steps if self.clamp is None else steps.clamp(-self.clamp, self.clamp)
+        return torch.cat([message, steps, message.new_ones(len(message), 1)], dim=-1)
 
     def update(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         width = inputs.shape[-1] - self.hidden - 1

@@ -40,7 +40,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 def pair_moments(
-    target: Tensor, source: Tensor, features: Tensor, weight: Tensor, nodes: Tensor
+    target: Tensor, source: Tensor, features: Tensor, weight: Tensor, nodes: Tensor, exists: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Mean, variance (h,) and number of a_i + b_j + W f_ij over all pairs i != j, without a tensor of that size.
 
@@ -48,19 +48,18 @@ def pair_moments(
 
     with d_i the number of partners, and alike for the terms with f. The parts are centred first, so nothing cancels.
 
-    Shapes: target a, source b (n, m, h), features f (n, m, m, e), weight W (h, e), nodes (n, m, 1) of 0 and 1.
+    Shapes: target a, source b (n, m, h), features f (e, n, m, m), weight W (h, e), nodes (n, m, 1) and the pairs
+    of them that exist (n, m, m), of 0 and 1.
     """
     partners = nodes * (nodes.sum(-2, keepdim=True) - nodes)
     count = partners.sum()
     safe = count.clamp(min=1)
-    pairs = (nodes.unsqueeze(-2) * nodes.unsqueeze(-3)).squeeze(-1)
-    pairs = pairs - torch.diag_embed(nodes.squeeze(-1))
     centres = [(t * partners).sum((0, 1)) / safe for t in (target, source)]
-    middle = torch.einsum("nij,nije->e", pairs, features) / safe
-    a, b, f = target - centres[0], source - centres[1], features - middle
-    weighted = f * pairs.unsqueeze(-1)
-    rows, columns = linear(weighted.sum(2), weight), linear(weighted.sum(1), weight)
-    square = torch.einsum("nije,nijf->ef", weighted, f)
+    middle = features.flatten(1) @ exists.flatten() / safe
+    a, b, f = target - centres[0], source - centres[1], features - middle[:, None, None, None]
+    weighted = f * exists
+    rows, columns = (linear(weighted.sum(i).movedim(0, -1), weight) for i in (3, 2))
+    square = weighted.flatten(1) @ f.flatten(1).mT
     total = (partners * (a.square() + b.square())).sum((0, 1))
     total = total + 2 * ((nodes * a).sum(1) * (nodes * b).sum(1)).sum(0) - 2 * (nodes * a * b).sum((0, 1))
     total = total + 2 * (a * rows + b * columns).sum((0, 1)) + ((weight @ square) * weight).sum(1)

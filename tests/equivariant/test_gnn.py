@@ -139,3 +139,26 @@ def test_the_network_says_what_it_is():
 def test_bad_input_gets_a_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call(LieGNN(MINKOWSKI, 2, hidden=8, layers=1))
+
+
+@pytest.mark.parametrize("per_node", [False, True])
+def test_a_time_is_one_more_scalar(per_node, generator):
+    torch.manual_seed(0)
+    net = size_one(LieGNN(MINKOWSKI, 2, layers=2, hidden=8, time=True, dtype=torch.float64)).eval()
+    same = size_one(LieGNN(MINKOWSKI, 3, layers=2, hidden=8, dtype=torch.float64)).eval()
+    same.load_state_dict(net.state_dict())
+    scalars, x = _cloud(generator)
+    time = torch.randn((4, 7) if per_node else (4,), generator=generator).double()
+    column = (time if per_node else time[:, None].expand(4, 7)).unsqueeze(-1)
+    assert torch.equal(net(scalars, x, time=time), same(torch.cat([scalars, column], dim=-1), x))
+    assert not torch.allclose(net(scalars, x, time=time + 1), net(scalars, x, time=time))
+
+
+def test_a_wrong_time_gets_a_sentence(generator):
+    scalars, x = _cloud(generator, torch.float32)
+    with pytest.raises(ValueError, match="built with time=True"):
+        LieGNN(MINKOWSKI, 2, time=True)(scalars, x)
+    with pytest.raises(ValueError, match="built with time=False"):
+        LieGNN(MINKOWSKI, 2)(scalars, x, time=torch.zeros(4))
+    with pytest.raises(ValueError, match=r"time must have shape \(4,\) or \(4, 7\)"):
+        LieGNN(MINKOWSKI, 2, time=True)(scalars, x, time=torch.zeros(7))
