@@ -50,9 +50,7 @@ class Detector:
     def see(self, events: Events, random: np.random.Generator) -> Objects:
         """Energy-flow objects of ``events``: tracks, and the excess of each tower over its tracks."""
         flight = Flight.of(events, self.field, self.radius, self.half_length)
-        eta = np.abs(
-            pseudorapidity(flight.position)
-        )  # where a particle arrives decides how well it is tracked
+        eta = np.abs(pseudorapidity(flight.position))  # tracking depends on where a particle arrives
         tracks = Tracks.find(events, eta, flight.inside, random)
         towers = Towers.hit(flight, events, tracks)
         ecal = self._excess(towers, 0, ECAL, self.ecal_minimum, random)

@@ -1,22 +1,22 @@
 """``liesmith jets``: shards of top and QCD jets by any number of processes or machines, resumable."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from queue import Queue
+from queue import Empty
+from typing import Any
 
 from tqdm import tqdm
 
 from tasks.top_tagging.events import missing_extra
 from tasks.top_tagging.files import shard_path
-from tasks.top_tagging.shards import Recipe, State
+from tasks.top_tagging.shards import Recipe
 
 __all__ = ["JetGenerator", "parse_shards"]
 
@@ -61,35 +61,43 @@ class JetGenerator:
             tell(f"{shard_path(self.out, number)} is damaged; it is made again")
         if todo:
             _check_extra()
-            self._work(recipe, todo, states)
+            self._work(recipe, todo, len(numbers))
         tell(f"{len(todo)} shards made, {len(numbers) - len(todo)} were there; they are in {self.out}.")
         return len(todo)
 
-    def _work(self, recipe: Recipe, todo: list[int], states: dict[int, State]) -> None:
+    def _work(self, recipe: Recipe, todo: list[int], n_shards: int) -> None:
+        """Let processes take numbers from one queue and tell of their jets in another."""
         context = multiprocessing.get_context("spawn")
-        total, kept = (self.jets_per_shard * n for n in (len(states), len(states) - len(todo)))
-        bar = tqdm(total=total, initial=kept, unit="jet", desc="jets", disable=not self.progress)
-        with bar, context.Manager() as manager:
-            made = manager.Queue()
-            pool = ProcessPoolExecutor(min(self.workers, len(todo)), context, initializer=_begin)
+        numbers, made = context.Queue(), context.Queue()
+        n = min(self.workers, len(todo))
+        for number in (*todo, *[None] * n):
+            numbers.put(number)
+        arguments = (recipe, self.out, numbers, made)
+        workers = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(n)]
+        total, kept = self.jets_per_shard * n_shards, self.jets_per_shard * (n_shards - len(todo))
+        with tqdm(total=total, initial=kept, unit="jet", desc="jets", disable=not self.progress) as bar:
             try:
-                _watch([pool.submit(_make, recipe, self.out, number, made) for number in todo], made, bar)
-            except BrokenProcessPool:
-                raise OSError(
-                    "a worker was killed; run again to go on, with fewer workers if memory ran out"
-                ) from None
+                for worker in workers:
+                    worker.start()
+                _watch(workers, made, bar)
             finally:
-                pool.shutdown(cancel_futures=True)
+                for worker in workers:
+                    worker.terminate()
 
 
-def _watch(futures: list[Future], made: Queue, bar: tqdm) -> None:
-    """Move the bar until all is done; raises what a worker raised."""
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
-        bar.update(sum(made.get() for _ in range(made.qsize())))
-        for future in done:
-            future.result()
+def _watch(workers: list[Any], made: Any, bar: tqdm) -> None:
+    """Move the bar until all are done; raises what a worker met, or ``OSError`` where one was killed."""
+    while any(worker.is_alive() for worker in workers) or not made.empty():
+        with contextlib.suppress(Empty):
+            news = made.get(timeout=0.5)
+            if isinstance(news, Exception):
+                raise news
+            bar.update(news)
+        codes = {worker.exitcode for worker in workers} - {None, 0}
+        if codes:
+            raise OSError(
+                f"a worker ended with code {codes.pop()}; run again to go on, with fewer workers if memory ran out"
+            )
 
 
 def parse_shards(text: str) -> range:
@@ -110,7 +118,16 @@ def _check_extra() -> None:
         raise missing_extra(ImportError(f"no {', '.join(absent)}"))
 
 
-def _begin() -> None:
+def _worker(recipe: Recipe, folder: Path, numbers: Any, made: Any) -> None:
+    _settle()
+    try:
+        while (number := numbers.get()) is not None:
+            recipe.make(folder, number, made.put)
+    except (ValueError, OSError) as error:
+        made.put(ValueError(str(error)))
+
+
+def _settle() -> None:
     """In a worker: end at Ctrl-C or with the parent, without a word, and keep FastJet's banner off the screen."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -122,7 +139,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _make(recipe: Recipe, folder: Path, number: int, made: Queue) -> None:
-    recipe.make(folder, number, made.put)

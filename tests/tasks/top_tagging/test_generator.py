@@ -2,6 +2,8 @@
 
 import math
 from importlib.util import find_spec
+from queue import Queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -203,22 +205,17 @@ def test_shards_are_known_by_their_state(tmp_path, jets):
 
 
 class Inline:
-    """Stands for the pool of processes: works at once, in this process."""
+    """Stands for a process: works at once, in this one."""
 
-    def __init__(self, *_, **__):
-        pass
+    exitcode = 0
 
-    def submit(self, function, *arguments):
-        from concurrent.futures import Future
+    def __init__(self, target, args, daemon):
+        self.start = lambda: target(*args)
 
-        future = Future()
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    def is_alive(self):
+        return False
 
-    def shutdown(self, **_):
+    def terminate(self):
         pass
 
 
@@ -230,8 +227,11 @@ def inline(monkeypatch, jets):
     def make(self, folder, number, made):
         asked.append(number)
         write_shard(shard_path(folder, number), jets[:4], self.about(number))
+        made(4)
 
-    monkeypatch.setattr(generator_module, "ProcessPoolExecutor", Inline)
+    context = SimpleNamespace(Queue=Queue, Process=Inline)
+    monkeypatch.setattr(generator_module.multiprocessing, "get_context", lambda name: context)
+    monkeypatch.setattr(generator_module, "_settle", lambda: None)
     monkeypatch.setattr(Recipe, "make", make)
     monkeypatch.setattr("tasks.top_tagging.shards.version", lambda name: "1")
     monkeypatch.setattr(generator_module, "find_spec", lambda name: True)
@@ -268,4 +268,10 @@ def test_what_goes_wrong_in_a_worker_is_raised(tmp_path, inline, monkeypatch):
 
     monkeypatch.setattr(Recipe, "make", broken)
     with pytest.raises(ValueError, match="no events today"):
+        JetGenerator(out=tmp_path, shards="0", jets_per_shard=4, progress=False).run()
+
+
+def test_a_worker_that_is_killed_is_noticed(tmp_path, inline, monkeypatch):
+    monkeypatch.setattr(Inline, "exitcode", -9)
+    with pytest.raises(OSError, match="code -9; run again"):
         JetGenerator(out=tmp_path, shards="0", jets_per_shard=4, progress=False).run()
