@@ -84,7 +84,8 @@ def _name(algebra: LieAlgebra, data: Tensor | None) -> str:
     match = identify(algebra, data)
     where = "" if data is None else " on the span of the data"
     if match is None:
-        return f"It is no algebra of the catalogue{where}."
+        hint = "; give --data to judge it by what it does to data" if data is None else ""
+        return f"It is no algebra of the catalogue{where}{hint}."
     return f"In the catalogue{where}: {match.name}, {match.angle:.1e} rad away."
 
 
