@@ -1,7 +1,8 @@
 """A fast detector: tracks bent in a field, a calorimeter of towers, and energy flow (tracks + excess of towers).
 
 The numbers are facts of the ATLAS card of Delphes of about 2015 (de Favereau et al. 2014, arXiv 1307.6346),
-with towers of 5 degrees; the code is a stand-in written for arrays of many events at once.
+with towers of 5 degrees; the code is a stand-in written for arrays of many events at once. A tower may give two
+objects at one place, its electromagnetic and its hadronic excess, as that version of Delphes does.
 """
 
 from dataclasses import dataclass

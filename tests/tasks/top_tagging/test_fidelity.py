@@ -40,14 +40,14 @@ def test_the_result_file_compares(tmp_path, jets):
 
 
 def test_the_shared_sample_is_as_expected_and_known_to_the_published_network(shared_jets):
-    """Accuracy 0.947 and AUC 0.988 on many; 300 jets tell them to 0.013 and 0.006."""
+    """Accuracy 0.947 and AUC 0.988 on many; 200 jets tell them to 0.016 and 0.008."""
     found = describe_jets(shared_jets)
     for name in ("top.constituents", "qcd.constituents", "top.mass_median", "qcd.mass_median"):
         kind, key = name.split(".")
         assert found[kind][key] == pytest.approx(EXPECTED[name][0], abs=0.2)
     assert found["mass_auc"] == pytest.approx(EXPECTED["mass_auc"][0], abs=0.005)
-    few = shared_jets[:300]
+    few = shared_jets[:200]
     weights = load_file(SHARED / "lorentznet_pretrained.safetensors")
     seen = judge(published_scores(few, weights), few.label)
-    assert seen["accuracy"] > 0.91
-    assert seen["auc"] > 0.97
+    assert seen["accuracy"] > 0.90
+    assert seen["auc"] > 0.96
