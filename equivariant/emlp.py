@@ -1,6 +1,5 @@
 """Equivariant multilayer perceptron: linear map, bilinear products, gates; x -> gate(W x + B(W x, W x))."""
 
-from copy import deepcopy
 from itertools import combinations_with_replacement, pairwise
 from math import prod
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from equivariant.frozen import FrozenEMLP
 from equivariant.group import Group, Symmetry
 from equivariant.linear import EquivariantLinear
 from equivariant.maps import MapSolver
@@ -87,6 +87,15 @@ class Gated(nn.Module):
                 done.append(silu(part))
         return torch.cat(done, dim=-1) if done else x
 
+    def rows(self) -> Tensor:
+        """For each feature of ``rep`` the place of its gate in ``gated(rep)``, -1 for scalars."""
+        gate, found = self.rep.size(self.dims), []
+        for block in self.blocks:
+            copies = torch.arange(gate, gate + block.copies) if block.term else -torch.ones(block.copies)
+            found.append(copies.long().repeat_interleave(prod(block.shape)))
+            gate += block.copies if block.term else 0
+        return torch.cat(found or [torch.zeros(0, dtype=torch.long)])
+
     def extra_repr(self) -> str:
         return str(self.rep)
 
@@ -114,14 +123,29 @@ class Bilinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.rep.check(x, self.dims)
         parts = x.split([block.stop - block.start for block in self.blocks], dim=-1)
-        products = torch.cat([self._product(parts, *p) for p in self.products] or [x[..., :0]], dim=-1)
-        weight = self.linear.weight() if isinstance(self.linear, EquivariantLinear) else self.linear.weight
+        products = torch.cat([self._product(parts, parts, *p) for p in self.products] or [x[..., :0]], dim=-1)
         # one call multiplies and adds: the sum costs no pass of its own
-        return torch.addmm(x.flatten(0, -2), products.flatten(0, -2), weight.mT).view(x.shape)
+        total = torch.addmm(x.flatten(0, -2), products.flatten(0, -2), self.linear.weight().mT)
+        return total.view(x.shape)
 
-    def _product(self, parts: tuple[Tensor, ...], s: int, t: int, n: int) -> Tensor:
+    def pairs(self) -> Tensor:
+        """Which features each product multiplies, (2, p)."""
+        device = self.linear.theta.device
+        index = torch.arange(self.rep.size(self.dims), device=device)
+        ones = torch.ones_like(index)
+        chosen = []
+        sizes = [block.stop - block.start for block in self.blocks]
+        for u, v in ((index, ones), (ones, index)):
+            left, right = u.split(sizes), v.split(sizes)
+            parts = [self._product(left, right, *product) for product in self.products]
+            chosen.append(torch.cat(parts or [index[:0]]))
+        return torch.stack(chosen)
+
+    def _product(
+        self, parts: tuple[Tensor, ...], others: tuple[Tensor, ...], s: int, t: int, n: int
+    ) -> Tensor:
         u = parts[s].unflatten(-1, (self.blocks[s].copies, -1))[..., :n, :]
-        v = parts[t].unflatten(-1, (self.blocks[t].copies, -1))
+        v = others[t].unflatten(-1, (self.blocks[t].copies, -1))
         v = v[..., 1 : n + 1, :] if s == t and n < self.blocks[t].copies else v[..., :n, :]
         return (u.unsqueeze(-1) * v.unsqueeze(-2)).flatten(-3)
 
@@ -169,6 +193,12 @@ class EMLPBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.gate(self.bilinear(self.linear(x)))
 
+    def constants(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What a ``FrozenBlock`` is made of."""
+        layer, pairs = self.linear.dense(), self.bilinear.pairs()
+        products = self.bilinear.linear.weight()
+        return layer.weight.detach(), layer.bias.detach(), products, pairs, self.gate.rows().to(pairs)
+
 
 class EMLP(nn.Module):
     r"""Equivariant multilayer perceptron (Finzi, Welling, Wilson 2021, arXiv 2104.09459).
@@ -211,14 +241,13 @@ class EMLP(nn.Module):
         last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=LAST_GAIN)
         self.layers = nn.Sequential(*blocks, last)
 
-    def dense(self) -> nn.Module:
+    def dense(self) -> FrozenEMLP:
         """A copy for evaluation, with every weight matrix assembled once; it does not follow this model."""
-        copy = deepcopy(self).eval()
-        for module in list(copy.modules()):
-            for name, child in list(module.named_children()):
-                if isinstance(child, EquivariantLinear):
-                    setattr(module, name, child.dense())
-        return copy.requires_grad_(False)
+        *blocks, last = self.layers
+        with torch.no_grad():
+            constants = [block.constants() for block in blocks]  # type: ignore[operator]
+            end: nn.Linear = last.dense()  # type: ignore[operator]
+            return FrozenEMLP(constants, end.weight.detach(), end.bias.detach())
 
     @property
     def residual(self) -> float:

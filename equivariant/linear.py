@@ -133,5 +133,7 @@ class EquivariantLinear(ExactConstants):
 def _assemble(theta: Tensor, maps: Tensor, copies_out: int, copies_in: int) -> Tensor:
     """sum_n theta_pqn Q_noi as a matrix (p o, q i)."""
     n, o, i = maps.shape
+    if n == 0:
+        return theta.new_zeros(copies_out * o, copies_in * i)
     mixed = theta.view(copies_out, copies_in, n) @ maps.to(theta.dtype).flatten(1)
     return mixed.view(copies_out, copies_in, o, i).transpose(1, 2).reshape(copies_out * o, copies_in * i)

@@ -133,12 +133,33 @@ def test_a_copy_and_a_pickle_give_the_same_numbers(generator):
     assert torch.equal(pickle.loads(pickle.dumps(net))(x), net(x))
 
 
-def test_the_dense_copy_gives_the_same_numbers(generator):
-    net = size_one(EMLP(2 * V, V + Scalar, catalogue.rotation(3), hidden=32))
-    x = torch.randn(7, 6, generator=generator)
+@pytest.mark.parametrize("name", ["so(2)", "so(3)", "so(1,3)", "4*so(2)"])
+@pytest.mark.parametrize(("layers", "rep_out"), [(0, V), (1, Scalar), (3, 2 * V + Scalar)])
+def test_the_dense_copy_gives_the_same_numbers_and_slopes(name, layers, rep_out, generator):
+    torch.manual_seed(0)
+    net = EMLP(2 * V, rep_out, catalogue.by_name(name), hidden=64, layers=layers).double()
+    net.load_state_dict(
+        {n: 0.3 * torch.randn_like(t) if "map_" not in n else t for n, t in net.state_dict().items()}
+    )
+    x = torch.randn(2, 7, net.rep_in.size(net.dims), generator=generator).double().requires_grad_()
     dense = net.dense()
-    assert torch.equal(dense(x), net(x))
-    assert not any(parameter.requires_grad for parameter in dense.parameters())
+    assert not any(True for _ in dense.parameters())
+    for ours, expected in zip(*(_with_slope(f, x) for f in (dense, net)), strict=True):
+        assert (ours - expected).norm() <= EXACT * expected.norm()
+
+
+def _with_slope(f, x):
+    y = f(x)
+    return y, torch.autograd.grad(y.square().sum(), x)[0]
+
+
+def test_the_dense_copy_leaves_out_what_reaches_no_answer():
+    net = EMLP(2 * V, V, catalogue.rotation(3), hidden=64, layers=2)
+    first, last = net.dense().blocks
+    assert last.scalars == 0
+    assert first.scalars > 0
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 6\)"):
+        net.dense()(torch.ones(3, 5))
 
 
 def test_a_noisy_algebra_says_how_far_it_is():
