@@ -2,8 +2,8 @@
 
 Solver: seconds, dimension and residual of each null space. EMLP: training step and evaluation against a plain
 network of the same widths, output size at the start, memory. LieGNN: training step and peak memory against the
-block as the papers describe it (``plain_block``). Exponentials: forward and backward against PyTorch's. The
-published EMLP package, where it is installed: the same model, side by side.
+block as the papers describe it (``plain_block``). Exponentials, and elements of algebras by their closed forms:
+forward and backward against PyTorch's. The published EMLP package, where it is installed: the same model, side by side.
 Seconds are processor seconds of one thread, the least of several; each network is measured in a fresh process.
 """
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from equivariant import EMLP, LieAlgebra, LieGNN, Rep, Scalar, T, V, catalogue, equivariant_maps
+from equivariant.elements import closed_form, elements
 from equivariant.exponential import exponential
 from equivariant.interop import to_emlp
 from tasks.results import environment
@@ -45,6 +46,7 @@ NETWORKS = [
     ("4*so(2)", 256),
     ("so(3)", 1024),
     ("so(3)", 4096),
+    ("so(2)", 4096),
 ]
 CLOUDS = [(16, 25, 72), (16, 50, 72), (16, 100, 72), (16, 50, 36), (16, 50, 144), (4, 50, 72), (64, 50, 72)]
 
@@ -177,6 +179,21 @@ def exponentials(k: int, dtype: str) -> dict[str, Any]:
     }
 
 
+def closed_forms(name: str, dtype: str) -> dict[str, Any]:
+    """4096 random elements of an algebra, forward and backward."""
+    torch.manual_seed(SEED)
+    basis = catalogue.by_name(name).basis.to(getattr(torch, dtype))
+    form, w = closed_form(basis), torch.randn(4096, len(basis), dtype=basis.dtype).requires_grad_()
+    ways = {
+        "seconds": lambda: elements(w, basis, form),
+        "torch_seconds": lambda: torch.matrix_exp(torch.einsum("nc,cij->nij", w, basis)),
+    }
+    row: dict[str, Any] = {"algebra": name, "k": basis.shape[-1], "dtype": dtype, "closed": form is not None}
+    for key, way in ways.items():
+        row[key] = least_seconds(lambda way=way: way().square().sum().backward())
+    return row | {"ratio": row["torch_seconds"] / row["seconds"]}
+
+
 def fresh(part: str, *arguments: object) -> dict[str, Any]:
     """One measurement in a new process."""
     command = [sys.executable, __file__, part, json.dumps(arguments)]
@@ -197,13 +214,18 @@ def main(out: Path) -> None:
     result["exponential"] = [
         fresh("exponentials", k, dtype) for k in (4, 8) for dtype in ("float32", "float64")
     ]
+    result["elements"] = [
+        fresh("closed_forms", name, dtype)
+        for name in ("so(2)", "so(3)", "so(1,3)", "4*so(2)", "so(4)")
+        for dtype in ("float32", "float64")
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parts = {f.__name__: f for f in (solver, network, published, cloud, exponentials)}
+    parts = {f.__name__: f for f in (solver, network, published, cloud, exponentials, closed_forms)}
     if len(sys.argv) > 2:
         print(json.dumps(parts[sys.argv[1]](*json.loads(sys.argv[2]))))
     else:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from equivariant.compare import closure_error
-from equivariant.exponential import exponential
+from equivariant.elements import ClosedForm, closed_form, elements
 from equivariant.law import CoefficientLaw, check_finite
 
 __all__ = ["FORMAT", "LieAlgebra"]
@@ -87,6 +88,11 @@ class LieAlgebra:
         """c, the number of generators."""
         return self.basis.shape[0]
 
+    @cached_property
+    def form(self) -> ClosedForm | None:
+        """The closed form of its elements, where they have one; see ``equivariant.elements``."""
+        return closed_form(self.basis)
+
     @property
     def digest(self) -> str:
         """SHA-256 of the content (basis, law, origin, coordinates, space), whatever the device or dtype."""
@@ -102,7 +108,7 @@ class LieAlgebra:
             raise ValueError(
                 f"coefficients must have shape (..., {self.n_generators}), got {tuple(coefficients.shape)}"
             )
-        return exponential(torch.einsum("...c,cij->...ij", coefficients.to(self.basis), self.basis))
+        return elements(coefficients.to(self.basis), self.basis, self.form)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k) drawn from the law, on the basis's device and in its dtype."""

@@ -1,11 +1,13 @@
 """Symmetry without an equivariant model: (x, y) -> (g x, g y) in training, mean of g f(g^-1 x) at test time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from equivariant.check import offset
+from equivariant.elements import ClosedForm, closed_form
 from equivariant.exact import ExactConstants
 from equivariant.group import Group, Symmetry, sample_elements
 from equivariant.rep import Axis, Block, Rep
@@ -43,15 +45,24 @@ class RandomGroupAction(ExactConstants):
                 self.register_buffer(f"{name}_{f}", tensor.double())
         for i, rep in enumerate(reps):
             self.register_buffer(f"origin_{i}", offset(rep, group))
+        self._forms = self._closed_forms()
+
+    def _closed_forms(self) -> list[ClosedForm | None]:
+        return [closed_form(self.get_buffer(f"basis_{f}")) for f in range(len(self.dims))]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """A state dict may hold another algebra, and that another closed form."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self._forms = self._closed_forms()
 
     def draw(self, n: int, dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
         """n elements of each factor (n, k, k), on this module's device."""
         dtype = torch.get_default_dtype() if dtype is None else dtype
         elements = []
-        for f, kind in enumerate(self._kinds):
+        for f, (kind, form) in enumerate(zip(self._kinds, self._forms, strict=True)):
             names = ("basis", "mean", "scale", "discrete")
             basis, mean, scale, discrete = (self.get_buffer(f"{name}_{f}").to(dtype) for name in names)
-            elements.append(sample_elements(kind, basis, mean, scale, discrete, n, self.generator))
+            elements.append(sample_elements(kind, basis, mean, scale, discrete, n, self.generator, form))
         return tuple(elements)
 
     def act(self, g: tuple[Tensor, ...], *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["exponential"]
+__all__ = ["exponential", "is_traced", "product"]
 
 BOUND = 0.5  # on the norm of A / 2^s: the terms left out are then below rounding
 DEGREES = {torch.float64: 12, torch.float32: 8}
@@ -21,7 +21,7 @@ def exponential(matrices: Tensor) -> Tensor:
     ``torch.linalg.matrix_exp`` exponentiates matrices of twice the size. Other dtypes, large norms, and calls
     under ``torch.compile`` or ``vmap`` (the number of squarings depends on the data) use the latter.
     """
-    if matrices.dtype not in DEGREES or matrices.numel() == 0 or _is_traced(matrices):
+    if matrices.dtype not in DEGREES or matrices.numel() == 0 or is_traced(matrices):
         return torch.linalg.matrix_exp(matrices)
     size = float(matrices.detach().abs().sum(-1).max())
     squarings = max(0, ceil(log2(size / BOUND))) if size > 0 else 0
@@ -30,28 +30,29 @@ def exponential(matrices: Tensor) -> Tensor:
     a = matrices.reshape(-1, *matrices.shape[-2:]).permute(1, 2, 0).contiguous() / 2**squarings
     result = _taylor(a, DEGREES[matrices.dtype])
     for _ in range(squarings):
-        result = _product(result, result)
+        result = product(result, result)
     return result.permute(2, 0, 1).reshape(matrices.shape)
 
 
 def _taylor(a: Tensor, degree: int) -> Tensor:
     """sum_{n <= degree} a^n / n! for a (k, k, b), degree a multiple of four."""
-    square = _product(a, a)
-    fourth = _product(square, square)
+    square = product(a, a)
+    fourth = product(square, square)
     identity = torch.eye(len(a), dtype=a.dtype, device=a.device).unsqueeze(-1).expand_as(a)
-    powers = torch.stack([identity, a, square, _product(square, a), fourth])
+    powers = torch.stack([identity, a, square, product(square, a), fourth])
     rows = [[1 / factorial(n + i) for i in range(4)] + [0.0] for n in range(0, degree, 4)]
     rows[-1][4] = 1 / factorial(degree)
     blocks = torch.tensordot(torch.tensor(rows, dtype=a.dtype, device=a.device), powers, dims=1)
     result = blocks[-1]
     for block in blocks[:-1].flip(0):
-        result = block + _product(fourth, result)
+        result = block + product(fourth, result)
     return result
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
+def product(a: Tensor, b: Tensor) -> Tensor:
     """The matrix products of a and b (k, k, batch)."""
-    return _SmallProduct.apply(a, b) if len(a) <= SMALL else _batched(a, b)
+    small = len(a) <= SMALL and not (is_traced(a) or is_traced(b))
+    return _SmallProduct.apply(a, b) if small else _batched(a, b)
 
 
 class _SmallProduct(torch.autograd.Function):
@@ -68,13 +69,14 @@ class _SmallProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         a, b = ctx.saved_tensors
-        return _product(grad, b.transpose(0, 1)), _product(a.transpose(0, 1), grad)
+        return product(grad, b.transpose(0, 1)), product(a.transpose(0, 1), grad)
 
 
 def _batched(a: Tensor, b: Tensor) -> Tensor:
     return (a.permute(2, 0, 1) @ b.permute(2, 0, 1)).permute(1, 2, 0)
 
 
-def _is_traced(matrices: Tensor) -> bool:
+def is_traced(matrices: Tensor) -> bool:
+    """Whether a call is under ``torch.compile`` or a transform such as ``vmap``."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]
     return torch.compiler.is_compiling() or wrapped

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from equivariant.algebra import LieAlgebra
-from equivariant.exponential import exponential
+from equivariant.elements import ClosedForm, elements
 from equivariant.law import check_finite, draw
 
 __all__ = ["Factor", "Group", "Symmetry", "flip", "sample_elements"]
@@ -57,8 +57,7 @@ class Factor:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n elements (n, k, k): exp(w.L) with w from the law, times each discrete element or the identity."""
-        law = self.algebra.law
-        return sample_elements(law.kind, self.algebra.basis, law.mean, law.scale, self.discrete, n, generator)
+        return flip(self.algebra.sample(n, generator), self.discrete, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +114,11 @@ def sample_elements(
     discrete: Tensor,
     n: int,
     generator: torch.Generator | None = None,
+    form: ClosedForm | None = None,
 ) -> Tensor:
     """n elements (n, k, k) of one factor: exp(w.L), w from the law, times every discrete element or not, by a coin."""
     w = draw(kind, mean, scale, n, generator)
-    return flip(exponential(torch.einsum("nc,cij->nij", w, basis)), discrete, generator)
+    return flip(elements(w, basis, form), discrete, generator)
 
 
 def flip(g: Tensor, discrete: Tensor, generator: torch.Generator | None = None) -> Tensor:
