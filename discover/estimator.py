@@ -24,6 +24,7 @@ class Estimator:
     space_: SearchSpace
     algebra_: LieAlgebra
     seed: int
+    device: str
 
     @property
     def span_(self) -> DataSpan:
@@ -44,6 +45,14 @@ class Estimator:
         """Every setting, as ``json`` can write it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _plain(value) for name, value in values.items()}
+
+    def _check_settings(self, *positive: str) -> None:
+        """Refuse settings that are not positive where they must be, and a device that is not there."""
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device {self.device!r} is not there: this PyTorch sees no GPU; use 'cpu'")
 
     def _name(self, coordinates: Sequence[str] | None, k: int) -> tuple[str, ...]:
         """The names of the k coordinates, checked before any work is done."""

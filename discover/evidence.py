@@ -75,7 +75,8 @@ def map_evidence(
         still, after = predictor.error(kept), predictor.error(moved)
         blind, reach = predictor.blind_error(kept), predictor.reach(kept, moved, random)
     among = _among(predictor.features(fitted.x), predictor.features(kept.x), predictor.features(moved.x))
-    skill = 1 - float(still.mean() / blind.mean())
+    # a target that never changes is explained by anything, so it speaks for nothing
+    skill = 1 - float(still.mean() / blind.mean()) if blind.any() else 0.0
     if not among.any():
         nothing = Estimate(1.0, 0.0, float("inf"))
         return MapEvidence(violation=nothing, skill=skill, support=0.0, hidden=float("inf"))

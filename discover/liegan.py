@@ -117,11 +117,8 @@ class LieGAN(Rules, Estimator):
         return self
 
     def _check(self) -> None:
-        positive = ("n_generators", "law_scale", "critic_width", "steps", "batch_size", "learning_rate",
-                    "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        self._check_settings("n_generators", "law_scale", "critic_width", "steps", "batch_size", "learning_rate",
+                             "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}")
         if not 0 < self.held_out < 1:

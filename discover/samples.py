@@ -138,6 +138,10 @@ def _labels(y: Tensor, rep: Rep | None, k: int) -> Part:
             f"y of dtype {y.dtype} must be class labels 0, 1, ... of shape (n,) with y_rep Scalar, got shape "
             f"{tuple(y.shape)} and y_rep {rep}; use a floating dtype for measured numbers"
         )
+    if int(y.max()) >= len(y):
+        raise ValueError(
+            f"class labels must count 0, 1, ... with fewer classes than samples, got {int(y.max())} for n = {len(y)}"
+        )
     none = torch.zeros(len(y), 0, dtype=torch.float64, device=y.device)
     return Part(vectors=none.reshape(len(y), 0, k), scalars=none, labels=y.reshape(-1).long())
 

@@ -81,6 +81,9 @@ class Spectral(Estimator):
         Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN, or
         too few samples.
         """
+        self._check_settings(
+            "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "judge_steps"
+        )
         samples = Samples.read(x, y, x_rep, y_rep)
         names = self._name(coordinates, samples.dim)
         fitted, kept = split(samples, self.held_out, groups, self.seed)

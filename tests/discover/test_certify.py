@@ -56,6 +56,12 @@ def test_class_labels_are_a_map_too(generator):
     assert certify(ROTATION, x, (x[:, 0] > 0).long()).map == "broken"
 
 
+def test_a_target_that_never_changes_shows_no_map(generator):
+    x = torch.randn(300, 2, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 3.0])
+    for y in (torch.zeros(300, dtype=torch.long), torch.ones(300, dtype=torch.float64)):
+        assert certify(ROTATION, x, y, steps=100).map == "undecided"
+
+
 def test_leaving_the_span_of_the_data_breaks_the_law(half_turn):
     x, y = (torch.cat([v, torch.zeros(len(v), 1, dtype=v.dtype)], dim=1) for v in half_turn)
     tilted = LieAlgebra(catalogue.rotation(3).basis[:1])  # turns the plane of the data out of itself

@@ -160,6 +160,7 @@ def test_published_settings_run(half_turn):
         ({"law": "integer"}, "generator_size=None"),
         ({"learn_law": True}, "identity_penalty"),
         ({"dtype": "float16"}, "dtype"),
+        ({"steps": 0}, "steps must be positive"),
         ({"held_out": 1.0}, "held_out"),
         ({"cooldown": 5000}, "cooldown"),
         ({"search_space": "blocks:3"}, "search space"),
@@ -168,6 +169,13 @@ def test_published_settings_run(half_turn):
 def test_settings_that_contradict_are_refused(half_turn, settings, said):
     with pytest.raises(ValueError, match=said):
         LieGAN(progress=False, **settings).fit(*half_turn)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("estimator", [LieGAN, Spectral])
+def test_a_device_that_is_not_there_gets_a_sentence(half_turn, estimator):
+    with pytest.raises(ValueError, match="sees no GPU"):
+        estimator(device="cuda", progress=False).fit(*half_turn)
 
 
 @pytest.mark.parametrize("estimator", [LieGAN, Spectral])

@@ -45,6 +45,7 @@ def test_moving_the_vectors_leaves_scalars_and_labels():
         (X, X, T(2), None, "sum of V and Scalar"),
         (X, X, None, 2 * V, r"\(\.\.\., 12\)"),
         (X, torch.tensor([0, -1, 0, 1]), None, None, "class labels"),
+        (X, torch.tensor([0, 10**6, 0, 1]), None, None, "fewer classes than samples"),
         (X.tolist(), None, None, None, "must be a tensor"),
     ],
 )
