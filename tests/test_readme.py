@@ -87,3 +87,21 @@ def test_the_spectral_figures_are_those_on_file():
     (error,) = re.findall(r"scaling within ([\d.]+) rad", TEXT)
     told = max(run["subspace_error_to_lorentz_and_scaling"] for run in runs["jets"])
     assert float(error) == pytest.approx(told, abs=6e-5)
+
+
+def test_the_ratios_of_speed_are_those_on_file():
+    told = json.loads((ROOT / "results/benchmarks/models.json").read_text())
+    seconds = {(r["kind"], r["batch"], r["nodes"], r["hidden"]): r["seconds"] for r in told["liegnn"]}
+    (ours,) = {kind for kind, *_ in seconds} - {"plain"}
+    expected = {
+        "EMLP, training step": [row["step_ratio"] for row in told["emlp"]],
+        "EMLP, evaluation": [row["evaluation_ratio"] for row in told["emlp"]],
+        "published EMLP": [row["ratio"] for row in told["published_emlp"]],
+        "block written plainly": [seconds["plain", 16, 50, 72] / seconds[ours, 16, 50, 72]],
+        "the same, 100": [seconds["plain", 16, 100, 72] / seconds[ours, 16, 100, 72]],
+        "`torch.matrix_exp`": [row["ratio"] for row in told["elements"] if row["closed"]],
+    }
+    for name, ratios in expected.items():
+        (cell,) = re.findall(rf"^\| {re.escape(name)}[^|]*\| ([^|]+) \|$", TEXT, flags=re.MULTILINE)
+        printed = [float(word) for word in cell.split(" to ")]
+        assert [printed[0], printed[-1]] == pytest.approx([min(ratios), max(ratios)], abs=6e-3)
