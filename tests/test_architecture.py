@@ -15,7 +15,7 @@ MAY_IMPORT = {
 }
 OURS = {*MAY_IMPORT, "tests", "benchmarks", "conftest"}
 HEAVY = {"matplotlib", "jax", "jaxlib", "objax", "emlp", "h5py", "pythia8", "sklearn"}
-LONGEST = 330  # about 300
+LONGEST = 300
 FILES = {
     str(path.relative_to(ROOT)): path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")
 }
