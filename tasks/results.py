@@ -114,6 +114,8 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _version(package: str) -> str:
+    if package == "torch":
+        return torch.__version__  # with the build, such as +cu130, which the package's metadata may lack
     try:
         return version(package)
     except PackageNotFoundError:
