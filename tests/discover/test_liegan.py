@@ -180,8 +180,10 @@ def test_a_device_that_is_not_there_gets_a_sentence(half_turn, estimator):
 
 @pytest.mark.parametrize("estimator", [LieGAN, Spectral])
 def test_wrong_coordinates_are_refused_before_any_work(half_turn, estimator):
+    made = estimator(steps=1, **BRIEF) if estimator is Spectral else estimator(steps=1, cooldown=0, **BRIEF)
     with pytest.raises(ValueError, match="2 different names"):
-        estimator(steps=10**9, progress=False).fit(*half_turn, coordinates=("a",))
+        made.fit(*half_turn, coordinates=("a",))
+    assert not hasattr(made, "space_")
 
 
 def test_all_zero_data_are_refused():
