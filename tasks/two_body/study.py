@@ -34,7 +34,7 @@ class TwoBody:
         out: folder of this run; an unfinished run found there goes on.
         seed: the first seed.
         seeds: how many runs of discovery and models.
-        paper: the published architectures and schedules (an hour or so) instead of ours.
+        paper: the published architectures and schedules (long) instead of ours.
         search_space: of the generators, "blocks:2", "free", or groups such as "0,1,4,5|2,3,6,7".
         discovery_steps: at most so many steps of adversarial training.
         past: steps that go into a forecaster.
