@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "tasks": {"equivariant", "discover", "tasks"},
 }
 OURS = {*MAY_IMPORT, "tests", "benchmarks", "conftest"}
-HEAVY = {"matplotlib", "jax", "jaxlib", "objax", "emlp", "h5py", "pythia8", "sklearn"}
+HEAVY = {"matplotlib", "jax", "jaxlib", "objax", "emlp", "h5py", "pythia8", "sklearn", "pysindy", "lightning_fabric",
+         "tensorboard"}  # fmt: skip
 LONGEST = 300
 FILES = {
     str(path.relative_to(ROOT)): path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")
