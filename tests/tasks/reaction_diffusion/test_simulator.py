@@ -50,6 +50,14 @@ def test_the_step_is_of_order_four():
     assert np.abs(last(SMALL, start, 41, 0.05) - exact).max() < 2e-5
 
 
+def test_waves_that_decay_within_a_step_find_their_balance():
+    law = ReactionDiffusion(points=8, length=4.0, diffusion=(1.0, 1.0))
+    wave = np.cos(3 * np.pi / 2 * law.axis)
+    uneven = np.stack([1 + 0.5 * wave[None].repeat(8, 0), 0.3 * wave[:, None].repeat(8, 1)])
+    exact = last(law, uneven, 161, 0.2 / 160)
+    assert np.abs(last(law, uneven, 5, 0.05) - exact).max() < 2e-4
+
+
 def test_an_even_state_turns_on_the_unit_circle_with_frequency_beta():
     law = ReactionDiffusion(points=8, beta=1.3)
     start = np.stack([np.ones((8, 8)), np.zeros((8, 8))])
