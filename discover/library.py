@@ -1,0 +1,162 @@
+"""Monomials as a value: Theta(z) = (1, z1, z2, z1^2, z1 z2, ...), with exact actions of linear maps and of shifts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement
+from math import factorial
+
+import torch
+from torch import Tensor
+
+__all__ = ["PolynomialLibrary"]
+
+Factors = tuple[int, ...]  # which variables are multiplied, ascending: z1 z1 z2 is (0, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolynomialLibrary:
+    """All monomials of k variables up to a degree, in graded order: 1, z1, z2, z1^2, z1 z2, z2^2, ...
+
+    Monomials of one degree turn into each other under a linear map, so a group that acts on z acts on the
+    library by a matrix: this is what makes a symmetry a linear constraint on the coefficients of an equation.
+
+    Args:
+        dim: k, number of variables. degree: the highest one. constant: whether the monomial 1 is among them.
+
+    Raises ``ValueError`` for a dimension or a degree below 1.
+    """
+
+    dim: int
+    degree: int = 2
+    constant: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "degree"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def __len__(self) -> int:
+        return len(self._monomials)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Theta(z): points (..., k) to monomials (..., p); differentiable, any dtype and device."""
+        return self._every(z)[..., self._skipped :]
+
+    def names(self, variables: Sequence[str] | None = None) -> tuple[str, ...]:
+        """How people write the monomials, such as ``"z1^2 z2"``; ``variables`` are k names, default z1, z2, ..."""
+        variables = self.variables() if variables is None else tuple(variables)
+        if len(variables) != self.dim:
+            raise ValueError(f"wanted {self.dim} names of variables, got {len(variables)}: {list(variables)}")
+        return tuple(_name(factors, variables) for factors in self._monomials)
+
+    def variables(self) -> tuple[str, ...]:
+        """The default names z1, z2, ..."""
+        return tuple(f"z{i + 1}" for i in range(self.dim))
+
+    def degrees(self) -> Tensor:
+        """Degree of each monomial, (p,) integers."""
+        return torch.tensor([len(factors) for factors in self._monomials])
+
+    def jacobian(self, z: Tensor) -> Tensor:
+        """dTheta_a / dz_j at points (..., k): (..., p, k); differentiable."""
+        return torch.einsum("jpq,...q->...pj", self._derivatives.to(z), self._every(z))
+
+    def action(self, generators: Tensor) -> Tensor:
+        """M(L) with d/dt Theta(exp(tL) z) = M(L) Theta(z) at t = 0: (..., k, k) to (..., p, p), exact, linear in L."""
+        if generators.shape[-2:] != (self.dim, self.dim):
+            raise ValueError(
+                f"generators must have shape (..., {self.dim}, {self.dim}), got {tuple(generators.shape)}"
+            )
+        row, column, j, i, factor = self._moves
+        p = len(self)
+        entries = generators[..., j, i] * factor.to(generators)
+        flat = generators.new_zeros(*generators.shape[:-2], p * p)
+        place = (row * p + column).to(generators.device)
+        return flat.index_add(-1, place, entries).unflatten(-1, (p, p))
+
+    def shift(self, offset: Tensor) -> Tensor:
+        """S with Theta(z + offset) = S Theta(z), (p, p); exact, since a derivative is nilpotent on polynomials.
+
+        Raises ``ValueError`` for a library without its constant, which is not closed under shifts.
+        """
+        if not self.constant or tuple(offset.shape) != (self.dim,):
+            raise ValueError(
+                f"a shift wants constant=True and an offset of shape ({self.dim},), got constant={self.constant} "
+                f"and {tuple(offset.shape)}"
+            )
+        step = torch.einsum("j,jpq->pq", offset, self._derivatives.to(offset))
+        power = torch.eye(len(self), dtype=offset.dtype, device=offset.device)
+        total = power
+        for n in range(1, self.degree + 1):
+            power = power @ step
+            total = total + power / factorial(n)
+        return total
+
+    @property
+    def _skipped(self) -> int:
+        return 0 if self.constant else 1
+
+    @cached_property
+    def _monomials(self) -> tuple[Factors, ...]:
+        return self._with_constant[self._skipped :]
+
+    @cached_property
+    def _with_constant(self) -> tuple[Factors, ...]:
+        every = range(self.degree + 1)
+        return tuple(f for d in every for f in combinations_with_replacement(range(self.dim), d))
+
+    @cached_property
+    def _steps(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """For each degree above 0: which monomial one degree lower (counted within it) times which variable."""
+        steps = []
+        for degree in range(1, self.degree + 1):
+            lower = list(combinations_with_replacement(range(self.dim), degree - 1))
+            place = {factors: n for n, factors in enumerate(lower)}
+            here = list(combinations_with_replacement(range(self.dim), degree))
+            parents = torch.tensor([place[factors[:-1]] for factors in here])
+            steps.append((parents, torch.tensor([factors[-1] for factors in here])))
+        return tuple(steps)
+
+    @cached_property
+    def _derivatives(self) -> Tensor:
+        """D (k, p, q) with dTheta/dz_j = D_j Theta, where q counts the constant always."""
+        place = {factors: n for n, factors in enumerate(self._with_constant)}
+        derivatives = torch.zeros(self.dim, len(self), len(place), dtype=torch.float64)
+        for row, factors in enumerate(self._monomials):
+            for j in set(factors):
+                derivatives[j, row, place[_without(factors, j)]] = factors.count(j)
+        return derivatives
+
+    @cached_property
+    def _moves(self) -> tuple[Tensor, ...]:
+        """Every L_ji z_i d/dz_j of a monomial: row, column, j, i, and how often z_j stands in it."""
+        place = {factors: n for n, factors in enumerate(self._monomials)}
+        moves = [
+            (row, place[tuple(sorted((*_without(factors, j), i)))], j, i, factors.count(j))
+            for row, factors in enumerate(self._monomials)
+            for j in sorted(set(factors))
+            for i in range(self.dim)
+        ]
+        return tuple(torch.tensor(moves).T)
+
+    def _every(self, z: Tensor) -> Tensor:
+        """All monomials, the constant first whether wanted or not."""
+        if z.shape[-1:] != (self.dim,):
+            raise ValueError(f"z must have shape (..., {self.dim}), got {tuple(z.shape)}")
+        levels = [torch.ones_like(z[..., :1])]
+        for parents, variables in self._steps:
+            levels.append(levels[-1][..., parents.to(z.device)] * z[..., variables.to(z.device)])
+        return torch.cat(levels, dim=-1)
+
+
+def _without(factors: Factors, j: int) -> Factors:
+    at = factors.index(j)
+    return factors[:at] + factors[at + 1 :]
+
+
+def _name(factors: Factors, variables: Sequence[str]) -> str:
+    if not factors:
+        return "1"
+    counts = {i: factors.count(i) for i in factors}
+    return " ".join(variables[i] + (f"^{n}" if n > 1 else "") for i, n in counts.items())
