@@ -6,7 +6,7 @@ from torch.nn.functional import linear
 
 from equivariant.exact import ExactConstants
 from equivariant.norm import MaskedBatchNorm, pair_moments
-from equivariant.pairs import PairMaps, pair_messages
+from equivariant.pairs import PairMaps, full_precision, pair_messages
 
 __all__ = ["LieGNNBlock", "psi"]
 
@@ -38,6 +38,9 @@ class LieGNNBlock(ExactConstants):
 
     Shapes: h (b, n, hidden), x (b, n, v * k), mask (b, n) boolean, scalars (b, n, s), edge scalars (b, n, n, e)
     -> h, x of the same shapes. Every ordered pair of different nodes that exist is an edge.
+
+    Under autocast the invariants, what they enter first, the statistics and x keep the dtype of x; the other
+    maps on pairs and nodes take the lower one.
     """
 
     metrics: Tensor
@@ -103,15 +106,21 @@ class LieGNNBlock(ExactConstants):
         scalars: Tensor | None = None,
         edge_scalars: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        nodes = h.new_ones(*h.shape[:-1], 1) if mask is None else mask.to(h.dtype).unsqueeze(-1)
+        nodes = x.new_ones(*x.shape[:-1], 1) if mask is None else mask.to(x.dtype).unsqueeze(-1)
         exists = _pairs(nodes)
-        features = self._invariants(self._differences(x), self._dots(x), edge_scalars)
-        target, source, maps = self._normalised(h, features, nodes, exists)
+        with full_precision(x):
+            seen, features = self._edge_inputs(h.to(x.dtype), x, edge_scalars)
+            target, source, maps = self._normalised(seen, features, nodes, exists)
         received, moves = pair_messages(features, target, source, exists, maps)
         if self.phi_x is not None:
             degree = exists.sum(-1, keepdim=True).clamp(min=1)
-            x = x + self.step * self._moved(x, moves * exists) / degree
+            with full_precision(x):
+                x = x + self.step * self._moved(x, moves * exists) / degree
         return self._update(h, received, scalars, nodes), x
+
+    def _edge_inputs(self, h: Tensor, x: Tensor, edge_scalars: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What an edge sees: something of each of its nodes (b, n, ...), and of the pair (f, b, n, n)."""
+        return h, self._invariants(self._differences(x), self._dots(x), edge_scalars)
 
     def _normalised(
         self, h: Tensor, features: Tensor, nodes: Tensor, exists: Tensor

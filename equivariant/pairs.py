@@ -1,13 +1,14 @@
 """Messages of all pairs of nodes and their sums: m_ij = g_ij relu(W' relu(a_i + b_j + W f_ij) + c')."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-__all__ = ["PairMaps", "gated_message", "move_weights", "pair_messages"]
+__all__ = ["PairMaps", "full_precision", "gated_message", "move_weights", "pair_messages"]
 
 CHUNK = 2**19  # numbers of pairs x hidden that stay in the cache of one core
 
@@ -27,11 +28,17 @@ class PairMaps(NamedTuple):
     last: Tensor | None = None
 
 
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """A block of code that autocast leaves alone, on the device of x."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+
+
 def gated_message(normal: Tensor, maps: PairMaps, exists: Tensor | None = None) -> Tensor:
     """From the first map (..., h) to the message times its gate; zero where ``exists`` (..., 1) is."""
     message = linear(normal.relu(), maps.second, maps.bias).relu()
     gate = linear(message, maps.gate, maps.gate_bias).sigmoid()
-    return message * (gate if exists is None else gate * exists)
+    return message * (gate if exists is None else gate * exists.to(gate.dtype))
 
 
 def move_weights(message: Tensor, maps: PairMaps) -> Tensor:
@@ -71,9 +78,10 @@ def _formula(
     features: Tensor, target: Tensor, source: Tensor, exists: Tensor, *weights: Any
 ) -> tuple[Tensor, Tensor]:
     maps = PairMaps(*weights)
-    normal = linear(features.movedim(0, -1), maps.first) + target.unsqueeze(-2) + source.unsqueeze(-3)
+    with full_precision(features):
+        normal = linear(features.movedim(0, -1), maps.first) + target.unsqueeze(-2) + source.unsqueeze(-3)
     message = gated_message(normal, maps, exists.unsqueeze(-1))
-    return message.sum(-2), move_weights(message, maps).movedim(-1, 0)
+    return message.sum(-2, dtype=target.dtype), move_weights(message, maps).movedim(-1, 0)
 
 
 class _PairMessages(torch.autograd.Function):
