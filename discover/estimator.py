@@ -14,32 +14,15 @@ from discover.search_space import SearchSpace
 from equivariant.algebra import LieAlgebra
 from equivariant.compare import DataSpan
 
-__all__ = ["Estimator", "digest"]
+__all__ = ["Estimator", "Settings", "digest"]
 
 
-class Estimator:
-    """Shared by estimators, which are keyword-only dataclasses; ``fit`` sets ``space_`` and ``algebra_``."""
+class Settings:
+    """Shared by all estimators, which are keyword-only dataclasses whose fields are their settings."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    space_: SearchSpace
-    algebra_: LieAlgebra
     seed: int
     device: str
-
-    @property
-    def span_(self) -> DataSpan:
-        """Where the data live."""
-        return self.space_.whitening.span
-
-    @property
-    def undetermined_(self) -> Tensor:
-        """Directions (k - r, k) the data never point in: what a generator does to them is not known."""
-        return self.space_.whitening.undetermined()
-
-    @property
-    def relations_(self) -> tuple[str, ...]:
-        """The linear equations the data obey, in the names of the coordinates; empty when they fill their space."""
-        return self.space_.whitening.relations(self.algebra_.coordinates)
 
     def config(self) -> dict[str, Any]:
         """Every setting, as ``json`` can write it."""
@@ -62,6 +45,28 @@ class Estimator:
                 f"coordinates must be {k} different names, one an entry of a vector, got {list(names)}"
             )
         return names
+
+
+class Estimator(Settings):
+    """Shared by estimators of a linear symmetry; ``fit`` sets ``space_`` and ``algebra_``."""
+
+    space_: SearchSpace
+    algebra_: LieAlgebra
+
+    @property
+    def span_(self) -> DataSpan:
+        """Where the data live."""
+        return self.space_.whitening.span
+
+    @property
+    def undetermined_(self) -> Tensor:
+        """Directions (k - r, k) the data never point in: what a generator does to them is not known."""
+        return self.space_.whitening.undetermined()
+
+    @property
+    def relations_(self) -> tuple[str, ...]:
+        """The linear equations the data obey, in the names of the coordinates; empty when they fill their space."""
+        return self.space_.whitening.relations(self.algebra_.coordinates)
 
     def _provenance(self, samples: Samples, **more: Any) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "python": platform.python_version()}

@@ -1,6 +1,7 @@
 """When to cool and when to stop: hold the rates until the generators have settled, then let them fall to zero."""
 
 from dataclasses import asdict, dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from discover.generator import Generator
 from equivariant.compare import principal_angles
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "change"]
 
 
 @dataclass(kw_only=True)
@@ -29,7 +30,7 @@ class Schedule:
     cooling_from: int = 0
 
     @classmethod
-    def of(cls, steps: int, cooldown: int, tolerance: float) -> "Schedule":
+    def of(cls, steps: int, cooldown: int, tolerance: float) -> Self:
         """A fresh schedule. Raises ``ValueError`` when the cooling does not fit into the steps."""
         if not 0 <= cooldown <= steps:
             raise ValueError(f"cooldown must lie between 0 and steps = {steps}, got {cooldown}")
@@ -61,7 +62,7 @@ class Schedule:
             return
         with torch.no_grad():
             basis = generator.whitened_basis.double().cpu()
-        self.turn = _change(self._before, basis)
+        self.turn = change(self._before, basis)
         self._before = basis
         self.quiet = self.quiet + 1 if self.turn < self.tolerance else 0
         if self.quiet >= self.patience:
@@ -78,7 +79,7 @@ class Schedule:
         self._before = state["before"]
 
 
-def _change(before: Tensor | None, now: Tensor) -> float:
+def change(before: Tensor | None, now: Tensor) -> float:
     """The larger of the turn of the span [rad] and the growth of the generators (log ratio of sizes)."""
     if before is None or not now.any() or not before.any():
         return float("inf")

@@ -1,0 +1,262 @@
+"""The latent game: encoder, decoder and generators against a critic that tells windows z from moved windows g z.
+
+Each player gets the gradients of its own loss alone. Held against collapse: the latent has unit covariance
+about zero (the anchor), the generators a fixed size in it, and the critic sees noise while the game is young.
+"""
+
+from dataclasses import dataclass
+from math import log
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from discover.autoencoder import Autoencoder
+from discover.critic import Critic
+from discover.joint import JointEquation, LatentEquation
+from discover.latent_group import GivenGroup, LatentGenerator
+from discover.penalties import channel_overlap
+from discover.windows import Windows
+
+__all__ = ["EPOCH", "LatentGame", "LatentRules", "Players"]
+
+EPOCH = 100  # steps in what an equation's settings call an epoch
+BLIND = log(2)
+
+
+@dataclass(kw_only=True)
+class LatentRules:
+    """The numbers of the game.
+
+    Args:
+        batch_size: windows in one step.
+        rate, generator_rate, critic_rate: Adam's, of the autoencoder and equation, the generators, the critic.
+        averaging: decay of the running average of all that is kept.
+        noise: standard deviation of the noise on what the critic sees at the start; it fades.
+        gan_weight, reconstruction_weight, equivariance_weight: of the terms of the autoencoder's loss; the last is
+            for ``coefficients``. With ``gan_weight=0`` there is no game: a plain autoencoder, with its equation.
+        anchor_weight: of |mean z|^2 + |cov z - 1|^2; 0 lets the latent go where it likes.
+        channel_penalty: of the overlaps of several generators.
+        threshold: entries of L below this, relative to the largest, are masked for good; 0 keeps all.
+    """
+
+    batch_size: int = 256
+    rate: float = 2e-3
+    generator_rate: float = 1e-2
+    critic_rate: float = 2e-3
+    averaging: float = 0.995
+    noise: float = 0.3
+    gan_weight: float = 0.03
+    reconstruction_weight: float = 1.0
+    equivariance_weight: float = 1.0
+    anchor_weight: float = 0.1
+    channel_penalty: float = 0.1
+    threshold: float = 0.0
+
+
+class Players(nn.Module):
+    """What is kept of a game: the autoencoder, the group and, where one is asked for, the equation."""
+
+    def __init__(
+        self, autoencoder: Autoencoder, group: LatentGenerator | GivenGroup, equation: LatentEquation | None
+    ):
+        super().__init__()
+        self.autoencoder, self.group, self.equation = autoencoder, group, equation
+
+
+class LatentGame:
+    """The players, their optimisers and their running average.
+
+    Args:
+        players: on one device and in one dtype. windows: the data. steps: the most there will be.
+        random: the one source of randomness.
+    """
+
+    def __init__(
+        self,
+        players: Players,
+        critic: Critic,
+        windows: Windows,
+        rules: LatentRules,
+        steps: int,
+        random: torch.Generator,
+    ):
+        self.players, self.critic, self.windows, self.rules = players, critic, windows, rules
+        self.random, self.steps, self.count = random, steps, 0
+        self.plays = rules.gan_weight > 0 and windows.elements is None
+        self.average = AveragedModel(
+            players, multi_avg_fn=get_ema_multi_avg_fn(rules.averaging), use_buffers=False
+        )
+        betas = (0.5, 0.999)
+        autoencoder = [*players.autoencoder.parameters(), *_parameters(players.equation)]
+        self.optimizers = {"autoencoder": torch.optim.Adam(autoencoder, rules.rate, fused=True)}
+        own = [p for p in _parameters(players.group) if p.requires_grad]
+        if self.plays:
+            self.optimizers["critic"] = torch.optim.Adam(
+                critic.parameters(), rules.critic_rate, betas, fused=True
+            )
+            if own:
+                self.optimizers["group"] = torch.optim.Adam(own, rules.generator_rate, betas, fused=True)
+
+    def step(self, rate: float, noise: float) -> dict[str, Tensor]:
+        """One move of each player; ``rate`` scales the learning rates, ``noise`` the noise the critic sees."""
+        self._set_rate(rate)
+        index = torch.randint(
+            len(self.windows), (self.rules.batch_size,), generator=self.random, device=self.random.device
+        )
+        x = self.windows.snapshots(index)
+        z = self.players.autoencoder.inward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        losses = {"reconstruction": self._reconstruction(x, z)}
+        total = self.rules.reconstruction_weight * losses["reconstruction"]
+        total = (
+            total + self._anchor(z) + self._known_elements(z, index, losses) + self._equation(index, losses)
+        )
+        if self.plays:
+            total = total + self._play(z, index, noise, losses)
+        losses["loss"] = total
+        self._move(total)
+        self._drop_small_terms()
+        self.count += 1
+        self.average.update_parameters(self.players)
+        return {name: value.detach() for name, value in losses.items()}
+
+    @property
+    def best(self) -> Players:
+        """The average of the last steps, with the masks and statistics of now."""
+        averaged = cast(Players, self.average.module)
+        for own, now in zip(averaged.buffers(), self.players.buffers(), strict=True):
+            own.copy_(now)
+        return averaged
+
+    def _reconstruction(self, x: Tensor, z: Tensor) -> Tensor:
+        back = self.players.autoencoder.outward(z.flatten(0, 1))
+        return (back - x.flatten(0, 1)).square().sum(1).mean()
+
+    def _anchor(self, z: Tensor) -> Tensor:
+        if not self.rules.anchor_weight or self.windows.elements is not None:
+            return z.new_zeros(())
+        flat = z.flatten(0, 1)
+        mean = flat.mean(0)
+        covariance = (flat - mean).mT @ (flat - mean) / len(flat)
+        unit = torch.eye(len(mean), device=z.device, dtype=z.dtype)
+        return self.rules.anchor_weight * (mean.square().sum() + (covariance - unit).square().sum())
+
+    def _known_elements(self, z: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
+        w = self.windows.moves(index)
+        if w is None or not isinstance(self.players.group, GivenGroup):
+            return z.new_zeros(())
+        moved = torch.einsum("nwij,nwj->nwi", self.players.group.element(w), z[:, :-1])
+        variance = (z - z.mean((0, 1))).square().mean()
+        losses["equivariance"] = (z[:, 1:] - moved).square().mean() / variance.clamp_min(1e-12)
+        return self.rules.equivariance_weight * losses["equivariance"]
+
+    def _equation(self, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
+        equation, rates = self.players.equation, self.windows.speeds(index)
+        if equation is None or rates is None or not self._settings(equation).is_on(*self._epoch()):
+            return self.windows.points.new_zeros(())
+        autoencoder = self.players.autoencoder
+        x = self.windows.snapshots(index)[:, 0]
+        terms = equation.loss(autoencoder.inward, autoencoder.outward, x, rates)
+        losses |= {f"equation_{name}": value for name, value in terms.items()}
+        return equation.weigh(terms)
+
+    def _play(self, z: Tensor, index: Tensor, noise: float, losses: dict[str, Tensor]) -> Tensor:
+        """The critic's move, then the generators'; returns what the autoencoder has to answer for."""
+        half = len(z) // 2
+        real, start = z[:half], z[half : 2 * half]
+        g = self.players.group(half, self.random).to(z)
+        moved = torch.einsum("nij,nwj->nwi", g, start)
+        shown = torch.cat(
+            [self._shown(real, index[:half], noise), self._shown(moved, index[half : 2 * half], noise)]
+        )
+        kinds = self.windows.kinds(index[: 2 * half])
+        target = torch.zeros(2 * half, device=z.device, dtype=z.dtype)
+        target[:half] = 1
+        critic_loss = F.binary_cross_entropy_with_logits(self.critic(shown.detach(), kinds), target)
+        _move(self.optimizers["critic"], critic_loss)
+        # the real windows answer too: the encoder may make them look moved
+        fooled = F.binary_cross_entropy_with_logits(self.critic(shown, kinds), 1 - target)
+        self._generator_loss = fooled
+        losses["critic"] = critic_loss
+        return self.rules.gan_weight * fooled
+
+    def _shown(self, z: Tensor, index: Tensor, noise: float) -> Tensor:
+        features, labels = z.flatten(1), self.windows.invariants(index)
+        if labels is not None:
+            features = torch.cat([features, labels], dim=1)
+        if not noise:
+            return features
+        blur = torch.randn(features.shape, generator=self.random, device=z.device, dtype=z.dtype)
+        return features + noise * blur
+
+    def _move(self, total: Tensor) -> None:
+        """The autoencoder answers for ``total``, the generators for the critic's judgement."""
+        if "group" in self.optimizers:
+            basis = self.players.group.whitened_basis
+            own = self._generator_loss + self.rules.channel_penalty * channel_overlap(basis)
+            _give_gradients(self.optimizers["group"], own, keep=True)
+        _give_gradients(self.optimizers["autoencoder"], total)
+        self.optimizers["autoencoder"].step()
+        if "group" in self.optimizers:
+            self.optimizers["group"].step()
+
+    def _drop_small_terms(self) -> None:
+        epoch, epochs = self._epoch()
+        if (self.count + 1) % EPOCH:
+            return
+        if self.rules.threshold and epoch >= epochs // 3:
+            self.players.group.threshold(self.rules.threshold)
+        equation = self.players.equation
+        if equation is not None and self._settings(equation).drops_after(epoch, epochs) and equation.seen > 0:
+            equation.threshold_()
+
+    def _epoch(self) -> tuple[int, int]:
+        return self.count // EPOCH, max(1, self.steps // EPOCH)
+
+    def _settings(self, equation: LatentEquation) -> JointEquation:
+        return equation.settings
+
+    def _set_rate(self, rate: float) -> None:
+        rates = {
+            "autoencoder": self.rules.rate,
+            "group": self.rules.generator_rate,
+            "critic": self.rules.critic_rate,
+        }
+        for player, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * rates[player]
+
+    def state_dict(self) -> dict:
+        """Everything the next step reads: players, averages, optimisers, randomness."""
+        parts = self._modules() | self.optimizers
+        states = {name: part.state_dict() for name, part in parts.items()}
+        return states | {"random": self.random.get_state(), "count": self.count}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue where ``state_dict`` was taken."""
+        for name, part in (self._modules() | self.optimizers).items():
+            part.load_state_dict(state[name])
+        self.random.set_state(state["random"].cpu())
+        self.count = state["count"]
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"players": self.players, "critic_weights": self.critic, "average": self.average}
+
+
+def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
+    return [] if module is None else list(module.parameters())
+
+
+def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    _give_gradients(optimizer, loss)
+    optimizer.step()
+
+
+def _give_gradients(optimizer: torch.optim.Optimizer, loss: Tensor, keep: bool = False) -> None:
+    """Gradients of this loss for this optimiser's parameters and for nothing else."""
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = torch.autograd.grad(loss, own, retain_graph=keep, allow_unused=True)
+    for parameter, gradient in zip(own, gradients, strict=True):
+        parameter.grad = gradient
