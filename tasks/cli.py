@@ -1,4 +1,4 @@
-"""The ``liesmith`` command: two-body, jets, discover, show. Flags are fields of the dataclasses that do the work."""
+"""The ``liesmith`` command: two-body, jets, top-tagging, discover, show. Flags are fields of the dataclasses that do the work."""
 
 import sys
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from tasks.discovery import Discovery
 from tasks.report import NOTHING
 from tasks.show import Show
 from tasks.top_tagging.generator import JetGenerator
+from tasks.top_tagging.study import TopTagging
 from tasks.two_body.study import TwoBody
 
 __all__ = ["app", "main"]
@@ -56,6 +57,20 @@ def two_body(
 def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
     """Generate top and QCD jets in shards (extra ``jets``); a run that was stopped goes on where it was."""
     generator.run(_tell)
+
+
+@app.command(name="top-tagging")
+def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None) -> None:
+    """Tell top jets from QCD jets: discover a metric, train taggers with it and without, compare them."""
+    from tasks.top_tagging.outcome import text_table as tagging_table
+    from tasks.top_tagging.report import finish
+
+    study = study or TopTagging()
+    outcome = study.run(_tell)
+    finish(study.out, outcome, study.config())
+    print(
+        f"\n{tagging_table(outcome.summaries)}\n\nEverything is in {study.out}; read {study.out}/report.html."
+    )
 
 
 @app.command(name="discover")

@@ -60,14 +60,14 @@ def boosted_scores(
     batch_size: int = 100,
     seed: int = 0,
 ) -> Tensor:
-    """Probabilities of top (r, n) after boosts of r rapidities, each jet along a direction of its own.
+    """Probabilities of top (r, n), float64, after boosts of r rapidities, each jet along a direction of its own.
 
     Directions are uniform on the sphere, from ``seed``, the same for every rapidity and tagger. Boosts are made
     in float64 and handed over in the dtype and on the device of ``model``, which takes a ``JetBatch`` with beams.
     """
     first = next(model.parameters())
     directions = torch.randn(len(jets), 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    scores = torch.empty(len(rapidities), len(jets))
+    scores = torch.empty(len(rapidities), len(jets), dtype=torch.float64)
     pad, training = Pad(cap=cap), model.training
     model.eval()
     for chosen in jets.counts.argsort().split(batch_size):
@@ -75,6 +75,6 @@ def boosted_scores(
         for i, rapidity in enumerate(rapidities):
             moved = boosted(batch, boost(rapidity, directions[chosen]), beams=beams)
             moved = replace(moved, p4=moved.p4.to(first.dtype), scalars=moved.scalars.to(first.dtype))
-            scores[i, chosen] = model(moved.to(first.device)).float().softmax(dim=-1)[:, 1].cpu()
+            scores[i, chosen] = model(moved.to(first.device)).double().softmax(dim=-1)[:, 1].cpu()
     model.train(training)
     return scores

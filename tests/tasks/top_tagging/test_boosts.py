@@ -62,7 +62,6 @@ def test_massless_stays_massless_and_padding_nothing(jets):
 def test_scores_are_flat_only_for_what_is_invariant(jets):
     flat = boosted_scores(Net().eval(), jets)
     assert flat.shape == (len(RAPIDITIES), len(jets))
-    # scores are kept in float32
     assert torch.allclose(flat, flat[:1].expand_as(flat), atol=1e-6)
     assert float((flat[:, 0] - flat[:, 1]).abs().max()) > 1e-4
     for model, beams in ((Net(raw=True), True), (Net(), False)):

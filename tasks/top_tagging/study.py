@@ -1,0 +1,216 @@
+"""The study of top tagging: find a metric on training jets, train every tagger, measure all on the same test jets."""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.top_tagging.fidelity import auc
+from tasks.top_tagging.files import shard_path
+from tasks.top_tagging.generator import JetGenerator
+from tasks.top_tagging.jets import Jets
+from tasks.top_tagging.measures import DRAWS
+from tasks.top_tagging.outcome import TaggingOutcome
+from tasks.top_tagging.plan import FULL, QUICK, USUAL, Plan, parse_curve, parse_rows
+from tasks.top_tagging.runs import TaggerRun
+from tasks.top_tagging.split import Split, read_split
+from tasks.top_tagging.workshop import NoMetricError, Workshop
+
+__all__ = ["TopTagging"]
+
+NEEDED = {"lightning_fabric": "lightning-fabric", "sklearn": "scikit-learn"}
+
+
+def _silent(line: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(kw_only=True)
+class TopTagging:
+    """Discovery, training and measures of taggers. Settings left out are those of --quick, --full, or in between.
+
+    Several processes may work on one ``out`` side by side, each with seeds or rows of its own; every finished
+    training is one file there and is not repeated. A last call with all of them, or --collect, gathers.
+
+    Args:
+        jets: folder of shards, one file, or a folder with train, val and test of the reference set (.h5, or
+            shards of each); generated into out/jets when left out (extra jets).
+        out: folder of this study; an unfinished one found there goes on.
+        quick: a few thousand jets and one seed: minutes on two cores.
+        full: networks of 6 x 72, 200,000 training jets, all constituents, bfloat16: for a GPU, hours.
+        train: jets to learn from, the first of the sample.
+        validation: the next ones, by which each training's best epoch is chosen.
+        test: the next ones, looked at only to measure.
+        curve: sizes of training sets such as 1000,5000,20000; the first jets of train.
+        rows: taggers, such as liegnn,lorentznet,lorentznet-raw,egnn,transformer; all is all of them.
+        seed: the first seed, of discovery, weights and the order of jets.
+        seeds: how many.
+        epochs: passes over the largest training set; smaller ones get more, by the root of the ratio.
+        batch_size: jets of a step.
+        learning_rate: highest rate.
+        cap: constituents a tagger sees at most, the hardest.
+        hidden: width of every network. layers: blocks of every network.
+        boosted: test jets that are scored after boosts, at the largest training size; 0 leaves boosts out.
+        draws: of the bootstrap.
+        weights: the published LorentzNet, .safetensors, as a further row.
+        accelerator: "cpu", "cuda" or "auto". devices: how many. precision: "32-true", "bf16-mixed", "64-true".
+        workers: processes that generate jets; one for each core when left out.
+        collect: train nothing, gather what is there.
+        progress: show bars.
+    """
+
+    jets: Path | None = None
+    out: Path = Path("runs/top-tagging")
+    quick: bool = False
+    full: bool = False
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    curve: str | None = None
+    rows: str = "all"
+    seed: int = 0
+    seeds: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    cap: int | None = None
+    hidden: int | None = None
+    layers: int | None = None
+    boosted: int | None = None
+    draws: int = DRAWS
+    weights: Path | None = None
+    accelerator: Literal["cpu", "cuda", "auto"] | None = None
+    devices: int = 1
+    precision: Literal["32-true", "bf16-mixed", "64-true"] | None = None
+    workers: int | None = None
+    collect: bool = False
+    progress: bool = True
+
+    def run(self, tell: Callable[[str], None] = _silent) -> TaggingOutcome:
+        """Everything, in order; ``tell`` is given a sentence after each step. Files go to ``out``.
+
+        Raises ``ImportError`` without the extras, ``ValueError`` for settings or jets that do not fit.
+        """
+        self._check()
+        split = self._split(tell)
+        tell(f"{split}.")
+        if split.repeated:
+            tell(f"{split.repeated} of these jets are in more than one of the three sets.")
+        workshop = Workshop(
+            split=split,
+            plan=self.plan(),
+            out=self.out,
+            accelerator=self._accelerator,
+            devices=self.devices,
+            progress=self.progress,
+        )
+        if not self.collect:
+            self._train_all(workshop, tell)
+        outcome = self._gathered(workshop, tell)
+        outcome.write(self.out, self.config())
+        return outcome
+
+    def plan(self) -> Plan:
+        """All sizes and schedules, as they were given or as the preset has them."""
+        preset = QUICK if self.quick else FULL if self.full else USUAL
+        names = {f.name for f in fields(Plan)} - {"curve"}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name in names}
+        plan = replace(preset, **{name: value for name, value in given.items() if value is not None})
+        if self.curve is not None:
+            return replace(plan, curve=parse_curve(self.curve))
+        return replace(plan, curve=(*(size for size in plan.curve if size < plan.train), plan.train))
+
+    def config(self) -> dict[str, Any]:
+        """Every setting that decides a figure, as ``json`` can write it."""
+        given = {name: None if path is None else path.name for name, path in
+                 (("jets", self.jets), ("weights", self.weights))}  # fmt: skip
+        others = {"rows": self.rows, "seed": self.seed, "draws": self.draws, "devices": self.devices}
+        return given | others | {"accelerator": self._accelerator} | asdict(self.plan())
+
+    @property
+    def _accelerator(self) -> str:
+        return self.accelerator or ("auto" if self.full else "cpu")
+
+    def _check(self) -> None:
+        if self.quick and self.full:
+            raise ValueError("--quick and --full exclude each other; give one")
+        self.plan().check()
+        parse_rows(self.rows)
+        absent = [package for module, package in NEEDED.items() if find_spec(module) is None]
+        if absent:
+            raise ImportError(f"taggers need {' and '.join(absent)}: pip install 'liesmith[train]'")
+        if self.weights is not None and not self.weights.is_file():
+            raise FileNotFoundError(f"no weights at {self.weights}")
+
+    def _split(self, tell: Callable[[str], None]) -> Split:
+        plan, path = self.plan(), self.jets
+        if path is None:
+            path = self.out / "jets"
+            self._generate(path, plan.train + plan.validation + plan.test, tell)
+        return read_split(path, plan.train, plan.validation, plan.test)
+
+    def _generate(self, folder: Path, n: int, tell: Callable[[str], None]) -> None:
+        each = 250 if n < 10_000 else 1000
+        workers = os.cpu_count() or 1 if self.workers is None else self.workers
+        shards = -(-n // each)
+        if not all(shard_path(folder, number).exists() for number in range(shards)):
+            tell(
+                f"Generating {shards * each} jets, about 25 each second and core; --jets takes those you have."
+            )
+        JetGenerator(
+            out=folder,
+            shards=f"0..{shards - 1}",
+            workers=workers,
+            jets_per_shard=each,
+            progress=self.progress,
+        ).run(tell)
+
+    def _train_all(self, workshop: Workshop, tell: Callable[[str], None]) -> None:
+        """Make every training that is not there; one that cannot be made is told of and left out."""
+        if self.weights is not None:
+            tell(_told(*workshop.published(self.weights), workshop.split.test))
+        plan, rows = self.plan(), parse_rows(self.rows)
+        for seed in range(self.seed, self.seed + plan.seeds):
+            for size in plan.curve:
+                for row in rows:
+                    try:
+                        tell(_told(*workshop.train(row, size, seed), workshop.split.test))
+                    except NoMetricError as error:
+                        tell(f"{row}, {size} jets, seed {seed}: {error}")
+
+    def _gathered(self, workshop: Workshop, tell: Callable[[str], None]) -> TaggingOutcome:
+        """What all runs in ``out`` have come to."""
+        runs, split = list(workshop.runs()), workshop.split
+        missing = self._missing(workshop)
+        if missing:
+            tell(
+                f"{len(missing)} trainings are missing: {'; '.join(missing[:3])}{' ...' if missing[3:] else ''}"
+            )
+        return TaggingOutcome(
+            label=split.test.label.long(),
+            runs=runs,
+            findings=workshop.findings(runs),
+            missing=missing,
+            draws=self.draws,
+            about={"data": {"source": str(split), "digests": split.digests(), "repeated": split.repeated}},
+        )
+
+    def _missing(self, workshop: Workshop) -> list[str]:
+        plan, rows = self.plan(), parse_rows(self.rows)
+        return [
+            f"{row}, {size} jets, seed {seed}"
+            for seed in range(self.seed, self.seed + plan.seeds)
+            for size in plan.curve
+            for row in rows
+            if not workshop.path(row, size, seed).exists()
+        ]
+
+
+def _told(run: TaggerRun, was_there: bool, test: Jets) -> str:
+    if run.failed:
+        return f"{run}: no finite scores. {run.about.get('failure', '')}"
+    seconds = run.about.get("seconds")
+    how = "it was there" if was_there else "not trained here" if seconds is None else f"{seconds:.0f} s"
+    return f"{run}: AUC {auc(run.scores, test.label):.4f} ({how})."
