@@ -1,4 +1,4 @@
-"""The ``liesmith`` command: two-body, jets, top-tagging, discover, show. Flags are fields of the dataclasses that do the work."""
+"""The ``liesmith`` command, one function a subcommand. Flags are fields of the dataclasses that do the work."""
 
 import sys
 from collections.abc import Sequence

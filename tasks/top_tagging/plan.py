@@ -69,7 +69,7 @@ class Plan:
 
 
 USUAL = Plan(train=20_000, validation=5_000, test=20_000, curve=(1_000, 5_000, 20_000), seeds=3, epochs=12)
-QUICK = Plan(train=1_500, validation=500, test=1_000, curve=(1_500,), seeds=1, epochs=20, boosted=500)
+QUICK = Plan(train=2_000, validation=500, test=2_000, curve=(500, 2_000), seeds=1, epochs=20, boosted=500)
 FULL = Plan(
     train=200_000,
     validation=50_000,

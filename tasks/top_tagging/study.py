@@ -51,11 +51,14 @@ class TopTagging:
         batch_size: jets of a step.
         learning_rate: highest rate.
         cap: constituents a tagger sees at most, the hardest.
-        hidden: width of every network. layers: blocks of every network.
+        hidden: width of every network.
+        layers: blocks of every network.
         boosted: test jets that are scored after boosts, at the largest training size; 0 leaves boosts out.
         draws: of the bootstrap.
         weights: the published LorentzNet, .safetensors, as a further row.
-        accelerator: "cpu", "cuda" or "auto". devices: how many. precision: "32-true", "bf16-mixed", "64-true".
+        accelerator: "auto" takes a GPU where there is one; cpu unless --full.
+        devices: how many; start several by torchrun.
+        precision: of training; scores are computed in float32.
         workers: processes that generate jets; one for each core when left out.
         collect: train nothing, gather what is there.
         progress: show bars.
