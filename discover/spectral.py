@@ -37,6 +37,7 @@ class Spectral(Estimator):
         search_space: as for ``LieGAN``.
         noise: level of noise of the equations, relative to the largest singular value: below it nothing is told
             from zero, and only values up to ten times it may count as zero.
+        least_gap: a smaller gap above the zeros tells no number, so none is found; a given number is taken as it is.
         width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
         neighbours, thin: of the support, see ``discover.support``. reweightings: rounds in which outliers lose weight.
         law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
@@ -51,6 +52,7 @@ class Spectral(Estimator):
     n_generators: int | None = None
     search_space: Specification = "free"
     noise: float = 0.01
+    least_gap: float = 2.0
     width: int = 128
     steps: int = 4000
     batch_size: int = 512
@@ -78,8 +80,8 @@ class Spectral(Estimator):
     ) -> "Spectral":
         """Fit the network, solve the equations, weigh the answer on held-out data; args as for ``LieGAN.fit``.
 
-        Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN, or
-        too few samples.
+        Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN,
+        too few samples, or data that fill their space and have no y, so that every matrix would do.
         """
         self._check_settings(
             "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "judge_steps"
@@ -140,13 +142,23 @@ class Spectral(Estimator):
     def _solve(self, equations: Tensor) -> NullSpace:
         """The null space. Its dimension is decided with all data alike; then the data that fit it weigh more."""
         sizes = equations.flatten(1).norm(dim=1)
+        if not sizes.any():
+            raise ValueError(
+                "the data ask nothing of a generator: they fill their space, and y, if there is one, never changes; "
+                "give a y that does, or a larger thin"
+            )
         # no datum speaks louder than the median one, so that a few steep places do not set the scale
-        equations = equations / sizes.clamp(min=sizes.median())[:, None, None]
+        equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
         found = null_space(equations.flatten(0, 1), rtol=self.noise, count=self.n_generators)
+        if self.n_generators is None and found.gap < self.least_gap:
+            found = replace(found, basis=found.basis[:0], residual=0.0)
         basis = found.basis
         for _ in range(self.reweightings if found.dim else 0):
             violation = (equations @ basis.mT).flatten(1).norm(dim=1)
-            weights = (1 + (violation / violation.median()).square()) ** -1
+            usual = violation.median().clamp(
+                min=torch.finfo(violation.dtype).tiny
+            )  # exact data violate nothing
+            weights = (1 + (violation / usual).square()) ** -1
             basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
         return replace(found, basis=basis)
 

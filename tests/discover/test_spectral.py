@@ -33,6 +33,28 @@ def test_says_none_where_there_is_none(ball):
     assert len(estimator.spectrum_) == 9
 
 
+def test_a_spectrum_without_a_gap_tells_no_number():
+    """Labels dealt out at random: the network's equations are noise, and noise has small values, too."""
+    ladder = torch.tensor([0.015, 0.025, 0.03, 0.055, 0.08, 0.14, 0.25, 0.5, 1.0], dtype=torch.float64)
+    equations = ladder.diag().expand(20, 9, 9)
+
+    def found(**settings) -> int:
+        return Spectral(**settings)._solve(equations).dim
+
+    assert (found(), found(least_gap=1.0), found(n_generators=2)) == (0, 3, 2)
+
+
+def test_exact_equations_lead_to_no_nan():
+    """Most data violate nothing at all: the weights of the others must not come from 0 / 0."""
+    equations = torch.eye(3, dtype=torch.float64)[None, 1:].repeat(9, 1, 1)
+    assert Spectral()._solve(equations).basis.abs().tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_data_that_ask_nothing_are_refused(ball):
+    with pytest.raises(ValueError, match="ask nothing of a generator"):
+        Spectral(thin=0.0, **BRIEF).fit(ball)
+
+
 def test_a_map_symmetric_on_half_the_directions(half_turn):
     estimator = Spectral(steps=1000, **BRIEF).fit(*half_turn)
     assert estimator.algebra_.n_generators == 1
