@@ -21,15 +21,22 @@ from tasks.top_tagging.models import Tagger
 __all__ = ["Interrupts", "Progress", "Run", "memory_advice", "on_cpu", "own_random", "save_batch"]
 
 
-class OnTensors(nn.Module):
-    """A tagger called with tensors, which is what Fabric and its strategies know how to move and cast."""
+class Sealed:
+    """A batch that Fabric hands on as it is: under mixed precision it would round momenta to bfloat16."""
+
+    def __init__(self, batch: JetBatch):
+        self.batch = batch
+
+
+class Unsealing(nn.Module):
+    """A tagger of sealed batches."""
 
     def __init__(self, tagger: Tagger):
         super().__init__()
         self.tagger = tagger
 
-    def forward(self, p4: Tensor, mask: Tensor, scalars: Tensor, label: Tensor) -> Tensor:
-        return self.tagger(JetBatch(p4=p4, mask=mask, scalars=scalars, label=label))
+    def forward(self, sealed: Sealed) -> Tensor:
+        return self.tagger(sealed.batch)
 
 
 @dataclass(kw_only=True)
@@ -77,7 +84,7 @@ class Run:
         self.fabric, self.tagger, self.seed = fabric, tagger, seed
         self.clip = float("inf") if clip is None else clip
         self.optimizer = torch.optim.AdamW(tagger.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        inner = OnTensors(tagger)
+        inner = Unsealing(tagger)
         module = torch.compile(inner, dynamic=True) if compile else inner
         self.wrapped, self.prepared = fabric.setup(module, self.optimizer)
         self.averaged = None
@@ -100,15 +107,13 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.wrapped(batch.p4, batch.mask, batch.scalars, batch.label)
+        logits = self.wrapped(Sealed(batch))
         summed = cross_entropy(logits, batch.label, reduction="sum")
         # processes average their gradients: the mean over all jets, however many each of them has
         self.fabric.backward(summed * (self.fabric.world_size / jets))
         norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), self.clip)
         if not bool(torch.isfinite(norm) & torch.isfinite(summed)):
-            raise FloatingPointError(
-                f"loss {float(summed) / max(1, len(batch))}, gradient of norm {float(norm)}"
-            )
+            raise FloatingPointError(f"loss {float(summed.detach())}, gradient of norm {float(norm)}")
         self.prepared.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.tagger)
@@ -123,18 +128,21 @@ class Run:
 
     def epoch_loss(self, jets: int) -> float:
         """Mean loss over the epoch, of all processes; starts the next sum."""
-        self.gather_total()
+        self._reduce_total()
         loss = float(self.total) / jets
         self.total.zero_()
         return loss
 
     def gather_total(self) -> None:
         """The first process holds the sum of all, the others none of it."""
+        self._reduce_total()
+        self._first_keeps_total()
+
+    def _reduce_total(self) -> None:
         if self.fabric.world_size > 1:
             torch.distributed.all_reduce(self.total)
-            self.first_keeps_total()
 
-    def first_keeps_total(self) -> None:
+    def _first_keeps_total(self) -> None:
         if self.fabric.global_rank:
             self.total.zero_()
 
@@ -161,7 +169,7 @@ class Run:
             self.averaged.load_state_dict(state["averaged"])
         self.best = {name: tensor.to(self.fabric.device) for name, tensor in state["best"].items()}
         self.total = state["total"].to(self.fabric.device)
-        self.first_keeps_total()
+        self._first_keeps_total()
 
 
 def _average(decay: float) -> Callable:

@@ -46,6 +46,8 @@ class Loop:
         self.history = checkpoint.restore(run, self.progress)
         self.pad = Pad(beams=settings.beams, cap=settings.cap, dtype=settings.dtype)
         self.fabric.barrier()  # nobody writes before all have read
+        if self.progress.step == 0:
+            self._save()  # a model cut off in its first steps begins anew from where it began
 
     def train(self, label: str) -> None:
         """All epochs that are left; then the best weights."""

@@ -1,0 +1,351 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SINGLE
+from safetensors.torch import load_file
+
+from tasks.top_tagging import Jets, Pad, write_shard
+from tasks.top_tagging.engine import Interrupts, Run, memory_advice
+from tasks.top_tagging.models import TaggerSize, build_tagger
+from tasks.top_tagging.scoring import tagger_scores
+from tasks.top_tagging.training import TaggerTrainer
+
+pytest.importorskip("lightning_fabric", reason="training needs the extra train")
+
+SIZE = TaggerSize(hidden=4, layers=2, dropout=0.2, heads=2)
+
+
+def tagger(name="LorentzNet", seed=0):
+    return build_tagger(name, SIZE, seed=seed)
+
+
+def trainer(**changes):
+    settings = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "cap": 8, "progress": False}
+    return TaggerTrainer(**(settings | changes))
+
+
+def broad_and_narrow(n, seed):
+    """Wide jets of many constituents, called top, and narrow ones."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % 2
+    counts = torch.randint(2, 6, (n,), generator=generator) + 4 * label
+    owner = torch.arange(n).repeat_interleave(counts)
+    width = (0.03 + 0.2 * label)[owner, None]
+    direction = torch.tensor([1.0, 0.2, 0.3]) + width * torch.randn(len(owner), 3, generator=generator)
+    offsets = torch.cat([torch.zeros(1).long(), counts.cumsum(0)])
+    return Jets(p3=100 * direction, offsets=offsets, label=label.to(torch.int8))
+
+
+@pytest.fixture(scope="module")
+def train():
+    return broad_and_narrow(70, seed=0)
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return broad_and_narrow(30, seed=1)
+
+
+def timeless(history):
+    return [{key: row[key] for key in row if key != "jets_per_second"} for row in history]
+
+
+def same(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["LorentzNet", "Transformer"])
+def test_it_learns_and_keeps_the_best_epoch(name, train, validation):
+    model = tagger(name)
+    done = trainer(epochs=8).fit(model, train, validation)
+    scores = tagger_scores(model, validation, cap=8, batch_size=7)
+    right = ((scores > 0.5) == validation.label.bool()).double().mean()
+    best = done.history_[done.best_epoch_ - 1]
+    assert float(right) == pytest.approx(best["validation_accuracy"])
+    assert best["validation_auc"] == max(row["validation_auc"] for row in done.history_) > 0.9
+    assert done.history_[-1]["loss"] < done.history_[0]["loss"]
+    assert done.seconds_ > 0
+    assert done.jets_per_second_ > 0
+    assert done.skipped_.jets == 70
+    assert not model.training
+
+
+def test_scores_keep_the_order_of_jets(train):
+    model = tagger()
+    together = tagger_scores(model, train, cap=8, batch_size=11)
+    assert together.dtype == torch.float64
+    assert torch.allclose(together, torch.cat([tagger_scores(model, train[i], cap=8) for i in range(70)]))
+    assert len(tagger_scores(model, Jets.empty())) == 0
+    with pytest.raises(ValueError, match="cap and batch_size of at least 1, got 0"):
+        tagger_scores(model, train, cap=0)
+
+
+def test_the_same_seed_gives_the_same_weights(train, validation):
+    models = [tagger() for _ in range(3)]
+    before = torch.random.get_rng_state()
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        torch.rand(3)  # what the global generator holds is of no matter
+        trainer(seed=seed).fit(model, train, validation)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+    torch.random.set_rng_state(before)
+    trainer().fit(tagger(), train, validation)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 12])
+def test_ctrl_c_waits_for_the_step_and_the_same_call_goes_on(cut, tmp_path, train, validation, monkeypatch):
+    whole, again = tagger(), tagger()
+    history = trainer().fit(whole, train, validation).history_
+    plain, steps = Run.step, []
+
+    def interrupted(self, *arguments):
+        steps.append(1)
+        if len(steps) == cut:
+            signal.raise_signal(signal.SIGINT)
+        plain(self, *arguments)
+
+    monkeypatch.setattr(Run, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(folder=tmp_path).fit(again, train, validation)
+    assert len(steps) == cut
+    resumed = trainer(folder=tmp_path).fit(again, train, validation)
+    assert len(steps) == 15  # nothing was done twice
+    assert timeless(resumed.history_) == timeless(history)
+    assert same(whole, again)
+
+
+def test_a_run_killed_in_a_step_goes_on_from_its_last_checkpoint(tmp_path, train, validation, monkeypatch):
+    whole, again = tagger(), tagger()
+    history = trainer().fit(whole, train, validation).history_
+    plain, steps = Run.step, []
+
+    def killed(self, *arguments):
+        steps.append(1)
+        plain(self, *arguments)
+        if len(steps) in (2, 9, 16):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "step", killed)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            trainer(folder=tmp_path, checkpoint_every=3).fit(again, train, validation)
+    resumed = trainer(folder=tmp_path).fit(again, train, validation)
+    assert timeless(resumed.history_) == timeless(history)
+    assert same(whole, again)
+
+
+def test_a_finished_run_is_read_and_a_foreign_one_refused(tmp_path, train, validation):
+    done = trainer(folder=tmp_path).fit(tagger(), train, validation)
+    other = tagger(seed=1)
+    again = trainer(folder=tmp_path, checkpoint_every=7).fit(other, train, validation)
+    assert again.history_ == done.history_
+    assert again.best_epoch_ == done.best_epoch_
+    with pytest.raises(ValueError, match="other settings or data"):
+        trainer(folder=tmp_path, ema=0.5).fit(tagger(), train, validation)
+    with pytest.raises(ValueError, match="other settings or data"):  # the same shape, another metric
+        trainer(folder=tmp_path).fit(tagger("EGNN"), train, validation)
+
+
+def test_curves_are_written(tmp_path, train, validation):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    done = trainer(folder=tmp_path).fit(tagger(), train, validation, "LorentzNet, seed 0")
+    events = reader.EventAccumulator(str(tmp_path / "LorentzNet-seed-0")).Reload()
+    found = [event.value for event in events.Scalars("validation_auc")]
+    assert found == pytest.approx([row["validation_auc"] for row in done.history_])
+
+
+def test_training_ends_when_it_no_longer_gets_better(train, validation):
+    early = trainer(epochs=40, patience=2, learning_rate=3e-2).fit(model := tagger(), train, validation)
+    assert len(early.history_) == early.best_epoch_ + 2 < 40
+    scores = tagger_scores(model, validation, cap=8)
+    right = ((scores > 0.5) == validation.label.bool()).double().mean()
+    assert float(right) == pytest.approx(early.history_[early.best_epoch_ - 1]["validation_accuracy"])
+
+
+def test_averaged_weights_follow_the_formula(train):
+    """The weights kept are the average over steps, made anew here from the weights after every step."""
+    seen, model = [], tagger()
+    plain = Run.step
+
+    def watched(self, *arguments):
+        plain(self, *arguments)
+        seen.append({name: tensor.clone() for name, tensor in self.tagger.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "step", watched)
+        trainer(ema=0.4).fit(model, train)
+    for name, kept in model.state_dict().items():
+        if not kept.is_floating_point():
+            continue
+        average = seen[0][name]
+        for t, state in enumerate(seen[1:], 1):
+            past = min(0.4, (1 + t) / (10 + t))
+            average = past * average + (1 - past) * state[name]
+        assert torch.allclose(kept, average, rtol=SINGLE, atol=SINGLE), name
+    assert not torch.allclose(
+        model.net.readout[0].weight, seen[-1]["net.readout.0.weight"], rtol=0, atol=1e-6
+    )
+    trainer(ema=None).fit(other := tagger(), train)
+    assert torch.isfinite(tagger_scores(other, train, cap=8)).all()
+
+
+def test_the_rate_rises_and_falls():
+    one = trainer(epochs=10, warmup=2, learning_rate=1.0)
+    assert [one.rate(t) for t in (0.5, 1, 2, 6, 10)] == pytest.approx([0.25, 0.5, 1, 0.5, 0])
+
+
+def test_odd_jets_are_counted_and_odd_sets_have_their_sentence(train, validation, jets):
+    both = Jets.join([train, jets])
+    done = trainer(epochs=1, batch_size=500, cap=3).fit(tagger(), both, validation)
+    assert (done.skipped_.empty, done.skipped_.single) == (1, 1)
+    assert done.skipped_.over_cap == int((both.counts > 3).sum())
+    same_without = trainer(epochs=1, batch_size=500, cap=3).fit(tagger(), both[both.counts > 0], validation)
+    assert timeless(same_without.history_) == timeless(done.history_)
+    tops = train[train.label == 1]
+    one_class = trainer(patience=1).fit(tagger(), train, tops)
+    losses = [row["validation_loss"] for row in one_class.history_]
+    assert one_class.best_epoch_ == 1 + losses.index(min(losses))
+    assert "validation_loss" not in trainer(patience=1).fit(tagger(), train).history_[-1]
+    for bad in (Jets.empty(), tops, jets[[2, 2]]):
+        with pytest.raises(ValueError, match="training jets of both classes"):
+            trainer().fit(tagger(), bad, validation)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epochs": 0}, "epochs must be positive, got 0"),
+        ({"batch_size": -1}, "batch_size must be positive"),
+        ({"clip": 0.0}, "clip must be positive or None"),
+        ({"ema": 1.0}, "ema must be at least 0 and below 1"),
+        ({"precision": "16"}, "unknown precision '16'; choose from"),
+    ],
+)
+def test_settings_out_of_range_are_told(changes, sentence, train):
+    with pytest.raises(ValueError, match=sentence):
+        trainer(**changes).fit(tagger(), train)
+
+
+def test_a_broken_loss_stops_before_the_step_and_its_batch_is_kept(tmp_path, train, validation, monkeypatch):
+    plain = Pad.__call__
+
+    def broken(self, jets):
+        batch = plain(self, jets)
+        batch.p4[1, 3, 0] = float("nan") if len(jets) < 16 else 0.0
+        return batch
+
+    monkeypatch.setattr(Pad, "__call__", broken)
+    model = tagger()
+    with pytest.raises(FloatingPointError, match=r"loss nan.*safetensors.*lower learning_rate") as error:
+        trainer(folder=tmp_path).fit(model, train, validation)
+    path = next(Path(word.rstrip(";")) for word in str(error.value).split() if ".safetensors" in word)
+    kept = load_file(path)
+    assert kept.keys() == {"p4", "mask", "scalars", "label"}
+    assert torch.isnan(kept["p4"][1, 3, 0])
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_memory_that_runs_out_says_what_to_lower():
+    for raised in (
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ):
+        with pytest.raises(torch.OutOfMemoryError, match=r"lower batch_size \(64\) or cap \(200\)"), \
+                memory_advice(64, 200):  # fmt: skip
+            raise raised
+    with pytest.raises(RuntimeError, match="shapes"), memory_advice(64, 200):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("name", ["LorentzNet", "LorentzNet, raw", "Transformer"])
+def test_other_precisions_come_to_the_same_place(name, precision, train, validation):
+    plain = trainer(epochs=6).fit(tagger(name), train, validation)
+    other = trainer(epochs=6, precision=precision).fit(model := tagger(name), train, validation)
+    assert next(model.parameters()).dtype == (torch.float64 if precision == "64-true" else torch.float32)
+    assert tagger_scores(model, validation, cap=8).dtype == torch.float64
+    losses = [done.history_[-1]["validation_loss"] for done in (plain, other)]
+    assert losses[1] == pytest.approx(losses[0], abs=0.1)
+
+
+TWO = """
+import sys, torch
+from pathlib import Path
+from tasks.top_tagging import load_jets
+from tasks.top_tagging.engine import Run
+from tasks.top_tagging.models import TaggerSize, build_tagger
+from tasks.top_tagging.training import TaggerTrainer
+torch.set_num_threads(1)
+folder, plain = Path(sys.argv[1]), Run.step
+train, validation = (load_jets(folder / f"{name}.safetensors") for name in ("train", "validation"))
+for name in ("LorentzNet", "Transformer"):
+    seen = []
+    def watched(self, batch, *rest):
+        seen.append(batch.p4[:, 2, 1].clone())
+        plain(self, batch, *rest)
+    Run.step = watched
+    model = build_tagger(name, TaggerSize(hidden=4, layers=2, heads=2))
+    trainer = TaggerTrainer(epochs=2, batch_size=16, learning_rate=1e-2, cap=8, progress=False, devices=2)
+    trainer.fit(model, train, validation)
+    torch.save({"weights": model.state_dict(), "history": trainer.history_, "seen": torch.cat(seen)},
+               folder / f"{name}-{torch.distributed.get_rank()}.pt")
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory, train, validation):
+    """What each of two processes started by torchrun ends with, by the tagger's name."""
+    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+        pytest.skip("this torch has no gloo")
+    folder = tmp_path_factory.mktemp("two")
+    for name, jets in (("train", train), ("validation", validation)):
+        write_shard(folder / f"{name}.safetensors", jets, {})
+    script = folder / "two.py"
+    script.write_text(TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[3],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = ("LorentzNet", "Transformer")
+    return {n: [torch.load(folder / f"{n}-{rank}.pt", weights_only=True) for rank in (0, 1)] for n in names}
+
+
+@pytest.mark.parametrize("name", ["LorentzNet", "Transformer"])
+def test_two_processes_share_every_batch_and_end_alike(name, two_processes, train):
+    first, second = two_processes[name]
+    assert all(torch.equal(first["weights"][key], second["weights"][key]) for key in first["weights"])
+    assert timeless(first["history"]) == timeless(second["history"])
+    assert len(first["seen"]) == len(second["seen"]) == 70  # 35 of 70 jets in each of two epochs
+    seen = torch.cat([first["seen"].view(2, 35), second["seen"].view(2, 35)], 1)
+    every = Pad(cap=8, dtype=torch.float32)(train).p4[:, 2, 1].sort().values
+    assert all(torch.equal(row.sort().values, every) for row in seen)
+
+
+def test_without_batch_norm_two_processes_do_what_one_does(two_processes, train, validation):
+    model = build_tagger("Transformer", TaggerSize(hidden=4, layers=2, heads=2))
+    alone = trainer(epochs=2).fit(model, train, validation)
+    for one, two in zip(alone.history_, two_processes["Transformer"][0]["history"], strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=SINGLE)
+        assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=SINGLE)
