@@ -107,7 +107,9 @@ class SINDy:
         if self.fields_ is None:
             return self._by_pysindy(columns, rates)
         weights = _thresholded(columns, rates.flatten(), self.threshold, self.alpha, self.rounds)
-        return self.fields_.coefficients(weights)
+        coefficients = self.fields_.coefficients(weights)
+        rounding = 1e-10 * coefficients.abs().max()  # two fields cancel up to this
+        return torch.where(coefficients.abs() > rounding, coefficients, 0.0)
 
     def _by_pysindy(self, columns: Tensor, rates: Tensor) -> Tensor:
         package = pysindy()
