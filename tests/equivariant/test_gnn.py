@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import EXACT, SINGLE
+from conftest import EXACT, LEARNED, SINGLE
 
 from equivariant import LieGNN, Scalar, V, catalogue, equivariance_error, invariant_metrics
 from equivariant.norm import MaskedBatchNorm
@@ -162,3 +162,31 @@ def test_a_wrong_time_gets_a_sentence(generator):
         LieGNN(MINKOWSKI, 2)(scalars, x, time=torch.zeros(4))
     with pytest.raises(ValueError, match=r"time must have shape \(4,\) or \(4, 7\)"):
         LieGNN(MINKOWSKI, 2, time=True)(scalars, x, time=torch.zeros(7))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_autocast_spares_invariants_and_positions(training, generator, monkeypatch):
+    from equivariant import block
+
+    plain, seen = block.pair_messages, []
+
+    def watched(features, target, *rest):
+        seen.append((features, target))
+        return plain(features, target, *rest)
+
+    monkeypatch.setattr(block, "pair_messages", watched)
+    net = LieGNN(MINKOWSKI, 2, hidden=8, layers=2, step=0.1, dropout=0.0).train(training)
+    s, x = _cloud(generator, torch.float32)
+    x = 300 * x  # as momenta [GeV]: bfloat16 knows them to one
+    expected, (h, moved) = net(s, x), net.features(s, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = net(s, x)
+        h_cast, moved_cast = net.features(s, x)
+    assert torch.equal(seen[0][0], seen[4][0])
+    assert all(tensor.dtype == torch.float32 for pair in seen for tensor in pair)
+    assert moved_cast.dtype == h_cast.dtype == torch.float32
+    assert _relative(moved_cast - x, moved - x) < LEARNED
+    assert 0 < _relative(h_cast, h) < LEARNED
+    assert _relative(answer.float(), expected) < 3 * LEARNED
+    answer.float().square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
