@@ -223,6 +223,7 @@ def test_odd_jets_are_counted_and_odd_sets_have_their_sentence(train, validation
     [
         ({"epochs": 0}, "epochs must be positive, got 0"),
         ({"batch_size": -1}, "batch_size must be positive"),
+        ({"warmup": -1.0}, "warmup must not be negative, got -1"),
         ({"clip": 0.0}, "clip must be positive or None"),
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
         ({"precision": "16"}, "unknown precision '16'; choose from"),
@@ -261,8 +262,16 @@ def test_memory_that_runs_out_says_what_to_lower():
         with pytest.raises(torch.OutOfMemoryError, match=r"lower batch_size \(64\) or cap \(200\)"), \
                 memory_advice(64, 200):  # fmt: skip
             raise raised
+    with pytest.raises(torch.OutOfMemoryError, match="lower batch_size"), memory_advice(64, 200):
+        torch.empty(2**50, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes"), memory_advice(64, 200):
         raise RuntimeError("shapes do not fit")
+
+
+def test_a_package_that_is_missing_has_its_extra_named(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(ImportError, match=r"liesmith\[train\]"):
+        trainer().fit(tagger(), train)
 
 
 def test_a_second_ctrl_c_does_not_wait():
