@@ -48,7 +48,7 @@ def read_split(path: str | Path, train: int, validation: int, test: int) -> Spli
     """The first ``train`` jets, the next ``validation`` and the next ``test`` of a file or a folder of shards.
 
     A folder with train, val and test in it, as files .h5 of the reference set or as folders of shards, keeps its
-    own division, and the first jets of each are taken. Raises ``ValueError`` where jets are too few.
+    own division, and the first jets of each are taken. Raises ``ValueError`` where jets are too few or of one class.
     """
     path = Path(path)
     wanted = (train, validation, test)
@@ -64,6 +64,8 @@ def read_split(path: str | Path, train: int, validation: int, test: int) -> Spli
                 f"wanted {train} training, {validation} validation and {test} test jets, but {path} leaves only "
                 f"{len(part)} for {name}; make more (liesmith jets), or ask for fewer"
             )
+        if len(part.label.unique()) < 2:
+            raise ValueError(f"wanted top and QCD jets for {name}, got {part!r} from {path}")
     return Split(train=parts[0], validation=parts[1], test=parts[2], source=path.name)
 
 

@@ -34,3 +34,9 @@ def shared_jets() -> Jets:
     if not path.exists():
         pytest.skip("the shared sample of jets is not on this machine")
     return load_jets(path)
+
+
+@pytest.fixture(scope="session")
+def some_jets() -> Jets:
+    """Sixty small jets, thirty of each label."""
+    return random_jets([3 + i % 4 for i in range(60)])
