@@ -28,12 +28,13 @@ RECIPES: dict[str, JetDiscovery] = {
     "spectral, 2 constituents and label": JetDiscovery(labels=True),
     "spectral, 10 constituents and label": JetDiscovery(leading=10, labels=True),
     "spectral, jet": JetDiscovery(vectors="jet"),
-    "spectral, jet and label": JetDiscovery(vectors="jet", labels=True, steps=12_000),
-    "spectral, jet and label, label alone": JetDiscovery(vectors="jet", labels=True, steps=12_000, thin=0.0),
-    "spectral, jet and shuffled label": JetDiscovery(vectors="jet", labels=True, shuffled=True),
+    "spectral, jet and label": JetDiscovery(
+        vectors="jet", labels=True, thin=0.0, steps=12_000, law_scale=0.03, judge_steps=4000
+    ),
+    "spectral, jet and shuffled label": JetDiscovery(vectors="jet", labels=True, thin=0.0, shuffled=True),
     "liegan, 2 constituents and label": JetDiscovery(method="liegan", labels=True, channel_penalty=1.0),
     "liegan as published, 2 constituents and label": JetDiscovery(
-        method="liegan", labels=True, published=True, steps=8000
+        method="liegan", labels=True, published=True, steps=4000
     ),
 }
 

@@ -204,4 +204,4 @@ def _spectrum(estimator: Spectral | LieGAN) -> dict[str, Any]:
         return {"spectrum": spectrum, "gap": gap, "skill": estimator.skill_}
     action = estimator.space_.whitening.generators(estimator.algebra_.basis).flatten(1)
     sizes = torch.linalg.svdvals(action)
-    return {"sizes": (sizes / sizes[0]).tolist(), "steps": estimator.steps_}
+    return {"sizes": (sizes / sizes[0].clamp(min=1e-300)).tolist(), "steps": estimator.steps_}
