@@ -143,7 +143,7 @@ class TaggingOutcome:
         return [[statistic(scores, label) for scores in variant] for variant in run.moved]
 
     def write(self, folder: Path, config: dict[str, Any]) -> None:
-        """``results.json`` and ``results.csv`` in the study's folder."""
+        """``results.json``, ``results.csv`` and, epoch by epoch, ``histories.json`` in the study's folder."""
         rows = [row.to_dict() for row in self.rows]
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = io.StringIO()
@@ -163,11 +163,11 @@ class TaggingOutcome:
             ],
             "boosts": self._boost_table(),
             "rows": rows,
-            "histories": {str(row.run): row.run.about.get("history", []) for row in self.rows},
             "missing": list(self.missing),
         }
         text = json.dumps(_plain(content), indent=1, default=str, allow_nan=False)
         write_blob(folder / "results.json", f"{text}\n".encode())
+        write_blob(folder / "histories.json", f"{json.dumps(_plain(self._histories()))}\n".encode())
 
     def _pairs(self, size: int, name: str) -> list[tuple[Tensor, Tensor]]:
         """Scores of a tagger and of ``PEER`` trained with the same seed."""
@@ -178,6 +178,14 @@ class TaggingOutcome:
         }
         seeds = [seed for row, seed in good if row == name and (PEER, seed) in good]
         return [(good[name, seed], good[PEER, seed]) for seed in seeds]
+
+    def _histories(self) -> dict[str, dict[str, list[float]]]:
+        """Every quantity of every training's log, epoch after epoch, to five digits."""
+        logs = {str(row.run): row.run.about.get("history", []) for row in self.rows}
+        return {
+            name: {key: [float(f"{epoch[key]:.5g}") for epoch in log] for key in (log[0] if log else ())}
+            for name, log in logs.items()
+        }
 
     def _boost_table(self) -> list[dict[str, Any]]:
         table = []

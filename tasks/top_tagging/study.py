@@ -130,7 +130,18 @@ class TopTagging:
         given = {name: None if path is None else path.name for name, path in
                  (("jets", self.jets), ("weights", self.weights))}  # fmt: skip
         others = {"rows": self.rows, "seed": self.seed, "draws": self.draws, "devices": self.devices}
-        return given | others | {"accelerator": self._accelerator} | asdict(self.plan())
+        others |= {"accelerator": self._accelerator, "command": self._command()}
+        return given | others | asdict(self.plan())
+
+    def _command(self) -> str:
+        """What to type for this study; of paths only the names."""
+        words = ["liesmith top-tagging"]
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default and f.name not in ("out", "progress", "workers", "collect"):
+                text = value.name if isinstance(value, Path) else value
+                words.append(f"--{f.name.replace('_', '-')}" + ("" if value is True else f" {text}"))
+        return " ".join(words)
 
     @property
     def _accelerator(self) -> str:

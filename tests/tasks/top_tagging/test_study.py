@@ -1,0 +1,265 @@
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from equivariant import LieGNN, catalogue
+from tasks import cli
+from tasks.top_tagging import study as study_file
+from tasks.top_tagging import workshop, write_shard
+from tasks.top_tagging.discovery import JetAlgebra
+from tasks.top_tagging.files import shard_path
+from tasks.top_tagging.study import TopTagging
+
+SMALL = {
+    "train": 24,
+    "validation": 8,
+    "test": 20,
+    "curve": "12,24",
+    "seeds": 2,
+    "boosted": 6,
+    "hidden": 4,
+    "layers": 1,
+}
+
+
+class Trainer:
+    """Trains nothing: moves the weights a little, by the seed."""
+
+    made: list["Trainer"] = []  # noqa: RUF012
+    broken = ""
+
+    def __init__(self, **settings):
+        vars(self).update(settings)
+
+    def fit(self, model, train, validation, label):
+        Trainer.made.append((label, train.digest, validation.digest, self.epochs))
+        if Trainer.broken and label.startswith(Trainer.broken):
+            raise FloatingPointError("the loss is nan at step 3")
+        random = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=random))
+        self.best_epoch_, self.seconds_, self.jets_per_second_ = 1, 0.5, 9.0
+        self.history_ = [{"epoch": 1.0, "loss": 0.5}]
+
+
+class Discovery:
+    """Knows the answer, unless told that there is none."""
+
+    metric = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))
+    asked: list[int] = []  # noqa: RUF012
+
+    def __init__(self, *, seed, progress):
+        self.seed = seed
+
+    def run(self, jets):
+        Discovery.asked.append(len(jets))
+        refused = {"metric_refused": "several are kept"} if self.metric is None else {}
+        return JetAlgebra(algebra=catalogue.lorentz(), metric=self.metric, verdict=None, evidence=refused)
+
+
+@pytest.fixture
+def jets(tmp_path, some_jets, monkeypatch):
+    """A folder of jets; whatever is trained or searched is a stub."""
+    monkeypatch.setattr(workshop, "TaggerTrainer", Trainer)
+    monkeypatch.setattr(workshop, "JetDiscovery", Discovery)
+    monkeypatch.setattr(Trainer, "made", [])
+    monkeypatch.setattr(Trainer, "broken", "")
+    monkeypatch.setattr(Discovery, "asked", [])
+    write_shard(shard_path(tmp_path / "jets", 0), some_jets, {})
+    return tmp_path / "jets"
+
+
+def a_study(jets, name="out", **changes):
+    return TopTagging(jets=jets, out=jets.parent / name, draws=10, progress=False, **SMALL | changes)
+
+
+def test_every_row_size_and_seed_is_trained_on_training_jets_alone(jets, some_jets):
+    told = []
+    outcome = a_study(jets).run(told.append)
+    assert len(outcome.rows) == len(Trainer.made) == 5 * 2 * 2
+    assert {digest for _, digest, _, _ in Trainer.made} == {some_jets[:12].digest, some_jets[:24].digest}
+    assert {digest for _, _, digest, _ in Trainer.made} == {some_jets[24:32].digest}
+    assert Discovery.asked == [12, 24, 12, 24]
+    assert len(outcome.findings) == 4
+    assert torch.equal(outcome.label, some_jets[32:52].label.long())
+    assert not outcome.missing
+    moved = {run.train_jets: tuple(run.moved.shape) for run in outcome.runs}
+    assert moved == {12: (2, 0, 0), 24: (2, 8, 6)}
+    assert {epochs for _, _, _, epochs in Trainer.made} == {12, 17}
+
+
+def test_what_is_done_is_not_done_again(jets):
+    first = a_study(jets).run()
+    Trainer.made.clear()
+    told = []
+    again = a_study(jets).run(told.append)
+    assert not Trainer.made
+    assert Discovery.asked == [12, 24, 12, 24]
+    assert [row.to_dict() for row in again.rows] == [row.to_dict() for row in first.rows]
+    assert sum("it was there" in line for line in told) == 20
+
+
+def test_a_stopped_study_goes_on_where_it_was(jets, monkeypatch):
+    class Stopped(Trainer):
+        def fit(self, model, *rest, **named):
+            if len(Trainer.made) == 3:
+                raise KeyboardInterrupt
+            super().fit(model, *rest, **named)
+
+    monkeypatch.setattr(workshop, "TaggerTrainer", Stopped)
+    with pytest.raises(KeyboardInterrupt):
+        a_study(jets).run()
+    assert len(list((jets.parent / "out" / "scores").iterdir())) == 3
+    monkeypatch.setattr(workshop, "TaggerTrainer", Trainer)
+    resumed, whole = a_study(jets).run(), a_study(jets, "other").run()
+    assert [row.to_dict() for row in resumed.rows] == [row.to_dict() for row in whole.rows]
+
+
+def test_processes_share_a_folder_by_seeds_or_rows(jets):
+    a_study(jets, seed=0, seeds=1).run()
+    part = a_study(jets, seed=1, seeds=1, rows="liegnn,lorentznet").run()
+    assert len(part.rows) == 10 + 4
+    told = []
+    gathered = a_study(jets, collect=True).run(told.append)
+    assert len(gathered.rows) == 14
+    assert len(gathered.missing) == 6
+    assert any("6 trainings are missing" in line for line in told)
+    assert not a_study(jets, seed=1, seeds=1, rows="lorentznet-raw,egnn,transformer").run().missing
+    whole = a_study(jets, collect=True).run()
+    assert [row.to_dict() for row in whole.rows] == [
+        row.to_dict() for row in a_study(jets, "other").run().rows
+    ]
+
+
+def test_other_settings_or_jets_are_not_mixed_in(jets, some_jets):
+    a_study(jets, rows="egnn").run()
+    with pytest.raises(ValueError, match="other jets or settings"):
+        a_study(jets, rows="egnn", epochs=3).run()
+    other = a_study(jets, rows="transformer", epochs=3).run()
+    assert {run.row for run in other.runs} == {"Transformer"}
+    write_shard(shard_path(jets, 0), some_jets[torch.arange(60).flip(0)], {})
+    with pytest.raises(ValueError, match="other jets or settings"):
+        a_study(jets, rows="egnn").run()
+
+
+def test_without_a_metric_the_others_are_trained(jets, monkeypatch):
+    monkeypatch.setattr(Discovery, "metric", None)
+    told = []
+    outcome = a_study(jets).run(told.append)
+    assert {run.row for run in outcome.runs} == {"LorentzNet", "LorentzNet, raw", "EGNN", "Transformer"}
+    assert [line for line in outcome.missing if line.startswith("LieGNN")] == list(outcome.missing)
+    assert any("several are kept" in line for line in told)
+    assert [finding.metric for finding in outcome.findings] == [None] * 4
+
+
+def test_a_training_that_diverges_does_not_stop_the_others(jets):
+    Trainer.broken = "EGNN"
+    told = []
+    outcome = a_study(jets).run(told.append)
+    assert {row.run.row for row in outcome.rows if row.measures is None} == {"EGNN"}
+    assert any("the loss is nan at step 3" in line for line in told)
+    assert "EGNN" not in outcome.final()
+    Trainer.made.clear()
+    a_study(jets).run()
+    assert not Trainer.made
+
+
+def test_the_published_network_is_a_row_of_its_own(jets, lorentznet_weights):
+    outcome = a_study(jets, rows="lorentznet", weights=lorentznet_weights).run()
+    row = next(row for row in outcome.rows if row.run.row == "LorentzNet, published")
+    assert row.run.about["parameters"] == 224_072
+    assert row.run.moved.shape == (2, 8, 6)
+    assert torch.allclose(row.run.moved[0, 0], row.run.scores[:6], atol=1e-4)
+    assert sum(run.row == "LorentzNet, published" for run in a_study(jets, collect=True).run().runs) == 1
+
+
+@pytest.fixture
+def lorentznet_weights(tmp_path):
+    torch.manual_seed(0)
+    form = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))
+    state = LieGNN(form, 2, dtype=torch.float64).state_dict()
+    names = {"blocks.": "LGEBs.", "readout.": "graph_dec."}
+    kept = {name: tensor for name, tensor in state.items() if not name.endswith("metrics")}
+    for ours, theirs in names.items():
+        kept = {name.replace(ours, theirs): tensor.contiguous() for name, tensor in kept.items()}
+    save_file(kept, tmp_path / "weights.safetensors")
+    return tmp_path / "weights.safetensors"
+
+
+def test_presets_are_changed_by_what_is_given(tmp_path):
+    quick = TopTagging(quick=True, epochs=3, train=700).plan()
+    assert (quick.epochs, quick.train, quick.curve, quick.seeds) == (3, 700, (500, 700), 1)
+    full = TopTagging(full=True).plan()
+    assert (full.hidden, full.layers, full.precision, full.cap) == (72, 6, "bf16-mixed", 200)
+    assert TopTagging(full=True).config()["accelerator"] == "auto"
+    asked = TopTagging(quick=True, curve="100,700", jets=tmp_path / "mine", seed=4).config()
+    assert asked["command"] == "liesmith top-tagging --jets mine --quick --curve 100,700 --seed 4"
+
+
+def test_the_command_leaves_everything_in_one_folder(jets, capsys):
+    small = [word for name, value in (SMALL | {"seeds": 1}).items() for word in (f"--{name}", str(value))]
+    arguments = ["--jets", str(jets), "--out", str(jets.parent / "cli"), "--draws", "10", "--no-progress"]
+    cli.main(["top-tagging", *arguments, *small, "--rows", "liegnn,lorentznet"])
+    said = capsys.readouterr().out
+    assert "LorentzNet                     24      1" in said
+    left = {path.name for path in (jets.parent / "cli").iterdir()}
+    files = {"results.json", "results.csv", "histories.json", "report.html", "overview.png"}
+    assert left == files | {"scores", "discovery"}
+    assert json.loads((jets.parent / "cli" / "results.json").read_text())["config"]["curve"] == [12, 24]
+
+
+BAD = {
+    "both presets": ({"quick": True, "full": True}, "exclude each other"),
+    "an unknown tagger": ({"rows": "particlenet"}, "rows must be"),
+    "no curve": ({"curve": "x"}, "curve must be"),
+    "a curve beyond the jets": ({"curve": "12,30"}, "up to train = 24"),
+    "no test jets": ({"test": 0}, "test must be at least 1"),
+    "too few jets": ({"test": 2000}, "leaves only 28 for test"),
+    "no weights": ({"weights": Path("none.safetensors")}, "no weights at none"),
+}
+
+
+@pytest.mark.parametrize(("changes", "says"), BAD.values(), ids=BAD.keys())
+def test_what_cannot_be_is_refused_before_any_work(jets, changes, says):
+    with pytest.raises((ValueError, FileNotFoundError), match=says):
+        a_study(jets, **changes).run()
+    assert not Trainer.made
+    assert not Discovery.asked
+
+
+def test_test_jets_of_one_class_are_refused(jets, some_jets):
+    tops = some_jets[some_jets.label == 1]
+    write_shard(shard_path(jets, 0), some_jets[:32].join([some_jets[:32], tops[:20]]), {})
+    with pytest.raises(ValueError, match="top and QCD jets for test"):
+        a_study(jets).run()
+
+
+def test_an_absent_extra_is_named(jets, monkeypatch):
+    monkeypatch.setattr(study_file, "find_spec", lambda name: None if name == "sklearn" else find_spec(name))
+    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'liesmith\[train\]'"):
+        a_study(jets).run()
+
+
+def test_jets_are_generated_where_none_are_given(jets, monkeypatch, some_jets):
+    asked = []
+
+    class Generator:
+        def __init__(self, **settings):
+            self.settings = settings
+
+        def run(self, tell):
+            asked.append((self.settings["shards"], self.settings["jets_per_shard"], self.settings["workers"]))
+            write_shard(shard_path(self.settings["out"], 0), some_jets, {})
+
+    monkeypatch.setattr(study_file, "JetGenerator", Generator)
+    told = []
+    study = a_study(jets, rows="lorentznet", seeds=1, workers=3)
+    study.jets = None
+    assert len(study.run(told.append).rows) == 2
+    assert asked == [("0..0", 250, 3)]
+    assert told[0].startswith("Generating 250 jets")
