@@ -14,7 +14,7 @@ from equivariant.compare import principal_angles
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["against_lorentz", "draw_discovery", "summary", "table"]
+__all__ = ["against_lorentz", "draw_discovery", "draw_generators", "simple_basis", "summary", "table"]
 
 BEST_PUBLISHED = 0.076  # subspace error [rad] to so(1,3) with scaling
 MEASURED = (
@@ -94,6 +94,33 @@ def draw_discovery(content: dict[str, Any]) -> "Figure":
     return figure
 
 
+def draw_generators(row: dict[str, Any]) -> "Figure":
+    """The generators of one run, in the basis of their span that has the fewest large entries."""
+    from discover.draw import draw_basis
+
+    algebra = LieAlgebra(
+        simple_basis(torch.tensor(row["basis"], dtype=torch.float64)),
+        coordinates=catalogue.lorentz().coordinates,
+    )
+    return draw_basis(algebra, title=f"{row['recipe']}, seed {row['seed']}: a basis of what was found")
+
+
+def simple_basis(basis: Tensor, rounds: int = 200) -> Tensor:
+    """An orthonormal basis (c, k, k) of the same span whose entries are large or small: varimax (Kaiser 1958)."""
+    if len(basis) == 0:
+        return basis
+    columns = torch.linalg.qr(basis.flatten(1).mT).Q
+    turn = torch.eye(columns.shape[1], dtype=columns.dtype)
+    for _ in range(rounds):
+        turned = columns @ turn
+        pull = turned**3 - turned * turned.square().mean(0)
+        left, _, right = torch.linalg.svd(columns.mT @ pull)
+        turn = left @ right
+    found = (columns @ turn).mT.unflatten(1, basis.shape[1:])
+    largest = found.flatten(1).gather(1, found.flatten(1).abs().argmax(1, keepdim=True))
+    return found * largest.sign()[:, :, None]
+
+
 def _draw_spectra(axis: Any, first: dict[str, dict[str, Any]]) -> None:
     from discover.draw import COLOURS
 
@@ -124,7 +151,7 @@ def _draw_errors(axis: Any, rows: Sequence[dict[str, Any]], names: Sequence[str]
     axis.axvline(BEST_PUBLISHED, color=COLOURS[1], lw=1, ls="--", label=f"best published, {BEST_PUBLISHED:g}")
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set(xscale="log", xlabel="subspace error to so(1,3) with scaling [rad]")
+    axis.set(xscale="log", xlim=(1e-3, 5), xlabel="subspace error to so(1,3) with scaling [rad]")
     axis.set_title("every seed")
     axis.legend(frameon=False, fontsize=8)
 
@@ -137,7 +164,15 @@ def _draw_form(axis: Any, name: str, row: dict[str, Any]) -> None:
     for i in range(4):
         for j in range(4):
             colour = "white" if abs(float(form[i, j])) > 0.7 else INK
-            axis.text(j, i, f"{float(form[i, j]):.3f}", ha="center", va="center", fontsize=6.5, color=colour)
+            axis.text(
+                j,
+                i,
+                f"{round(float(form[i, j]), 3) + 0.0:.3f}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color=colour,
+            )
     axis.set_xticks(range(4), ("E", "px", "py", "pz"))
     axis.set_yticks(range(4), ("E", "px", "py", "pz"))
     axis.spines[:].set_visible(False)

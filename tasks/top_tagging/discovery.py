@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from tqdm import tqdm
 
 from tasks.results import environment
-from tasks.top_tagging.algebra_report import draw_discovery, summary, table
+from tasks.top_tagging.algebra_report import draw_discovery, draw_generators, summary, table
 from tasks.top_tagging.files import load_jets
 from tasks.top_tagging.jet_algebra import JetAlgebra, JetDiscovery, discovered_metric
 from tasks.top_tagging.jets import Jets
@@ -37,6 +37,7 @@ RECIPES: dict[str, JetDiscovery] = {
         method="liegan", labels=True, published=True, steps=4000
     ),
 }
+SHOWN = "spectral, jet and label"  # whose generators are drawn
 
 
 @dataclass(kw_only=True)
@@ -135,6 +136,11 @@ def main(jets: Path, study: Annotated[JetStudy | None, Parameter(name="*")] = No
     study = study or JetStudy()
     content = study.run(jets)
     draw_discovery(content).savefig(study.out.with_suffix(".png"), dpi=120)
+    for row in content["rows"]:
+        if row.get("n_generators") and row["recipe"] == SHOWN:
+            name = f"{study.out.stem}_generators.png"
+            draw_generators(row).savefig(study.out.with_name(name), dpi=120)
+            break
     print(table(content["summary"]))
 
 

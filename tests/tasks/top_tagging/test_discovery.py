@@ -7,7 +7,14 @@ from conftest import EXACT, LEARNED
 from equivariant import LieAlgebra, catalogue
 from equivariant.compare import subspace_error
 from tasks.top_tagging import Jets, write_shard
-from tasks.top_tagging.algebra_report import against_lorentz, draw_discovery, summary, table
+from tasks.top_tagging.algebra_report import (
+    against_lorentz,
+    draw_discovery,
+    draw_generators,
+    simple_basis,
+    summary,
+    table,
+)
 from tasks.top_tagging.discovery import RECIPES, JetDiscovery, JetStudy, discovered_metric
 from tasks.top_tagging.jet_algebra import jet_vectors, leaving
 
@@ -171,6 +178,15 @@ def test_against_the_truth():
     assert nothing["metric_cosine"] is None
 
 
+def test_a_simple_basis_spans_the_same_and_undoes_a_mixing(generator):
+    mixing = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
+    mixed = torch.einsum("ab,bij->aij", mixing, LORENTZ.basis)
+    simple = simple_basis(mixed)
+    assert subspace_error(simple, LORENTZ) < 1e-9
+    assert sorted((simple.abs() > 0.1).flatten(1).sum(1).tolist()) == [2] * 6
+    assert simple_basis(mixed[:0]).shape == (0, 4, 4)
+
+
 def test_the_study_writes_resumes_and_keeps_failures(tmp_path, cone, monkeypatch):
     write_shard(tmp_path / "shard-00000.safetensors", cone, {"seed": 1})
     study = JetStudy(out=tmp_path / "out.json", seeds=2, only=("spectral, 2", "spectral, 10"), quick=True,
@@ -184,6 +200,7 @@ def test_the_study_writes_resumes_and_keeps_failures(tmp_path, cone, monkeypatch
     assert json.dumps(study.run(tmp_path)["rows"]) == json.dumps(first["rows"])
     assert "spectral, 2 constituents" in table(first["summary"])
     draw_discovery(first).savefig(tmp_path / "out.png")
+    assert len(draw_generators(first["rows"][0]).axes) == 8
     write_shard(tmp_path / "shard-00000.safetensors", cone[:-1], {"seed": 1})
     with pytest.raises(ValueError, match="other jets"):
         study.run(tmp_path)
