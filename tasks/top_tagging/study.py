@@ -41,7 +41,8 @@ class TopTagging:
         quick: a few thousand jets and one seed: minutes on two cores.
         full: networks of 6 x 72, 200,000 training jets, all constituents, bfloat16: for a GPU, hours.
         train: jets to learn from, the first of the sample.
-        validation: the next ones, by which each training's best epoch is chosen.
+        validation: the next ones, by which each training's best epoch is chosen; of them no more than it
+            learns from.
         test: the next ones, looked at only to measure.
         curve: sizes of training sets such as 1000,5000,20000; the first jets of train.
         rows: taggers, such as liegnn,lorentznet,lorentznet-raw,egnn,transformer; all is all of them.

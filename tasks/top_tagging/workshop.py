@@ -178,7 +178,7 @@ class Workshop:
             "train_digest": train.digest,
         }
         try:
-            trainer.fit(model, train, self.split.validation, label=label)
+            trainer.fit(model, train, self.split.validation[: len(train)], label=label)
         except FloatingPointError as error:
             return about | {"failure": str(error)}
         return about | {
