@@ -33,7 +33,8 @@ class TaggerTrainer:
         patience: epochs without a better validation AUC (loss, where validation has one class) after which
             training ends, or None. The best epoch's weights are kept in any case.
         cap: constituents at most. beams: whether two beam nodes come first; transformers leave them out.
-        precision: "32-true", "64-true" or "bf16-mixed": autocast, in which metric products stay in float32.
+        precision: "32-true", "64-true" or "bf16-mixed": autocast, in which momenta and metric products stay in
+            float32 (see below).
         accelerator, devices, num_nodes: as for ``lightning_fabric.Fabric``; several processes share every batch
             (DDP; start them by torchrun). Each then has batch-norm statistics of its own part while training; the
             running statistics are those of the first.
@@ -41,14 +42,18 @@ class TaggerTrainer:
         seed: of the order of jets and of dropout. folder: of checkpoints, TensorBoard curves and broken batches.
         checkpoint_every: batches between two checkpoints within an epoch. progress: show a bar.
 
+    Of bfloat16, measured on 64 jets: momenta rounded to it move psi of a Minkowski product by 0.4 on average and by
+    16 at most, and logits by 18 %; kept in float32, as here, they leave 3e-5 and 0.08, and logits move by 0.5 % (16 x
+    2) and 1.6 % (72 x 6). LorentzNet trained so on 6,000 jets has validation AUC 0.9682, in float32 0.9680.
+
     After ``fit``: ``history_`` (rows of epoch, loss, validation_loss, validation_accuracy, validation_auc,
     learning_rate, jets_per_second), ``seconds_``, ``best_epoch_`` (counted from 1), ``jets_per_second_`` of
     training, ``skipped_`` (``Tally`` of the training jets: the empty ones are left out, those over the cap cut).
     """
 
-    epochs: int = 12
+    epochs: int = 10
     batch_size: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 0.01
     warmup: float = 1.0
     clip: float | None = 1.0
