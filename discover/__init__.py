@@ -1,23 +1,32 @@
-"""Data in, Lie algebra out: estimators, the verdict of held-out data, and the way from raw to exact."""
+"""Data in, Lie algebra out: estimators, the verdict of held-out data, the way from raw to exact; and equations."""
 
 from discover.certify import Verdict, certify
+from discover.equation import Equation
+from discover.equivariant_library import EquivariantLibrary
+from discover.forecast import Forecast, forecast
 from discover.identify import Match, identify
-from discover.laligan import LaLiGAN
-from discover.latent_symmetry import LatentSymmetry
+from discover.joint import JointEquation
+from discover.library import PolynomialLibrary
 from discover.liegan import LieGAN
 from discover.refine import Change, Refinement, refine
+from discover.sindy import SINDy
 from discover.spectral import Spectral
 
 __all__ = [
     "Change",
-    "LaLiGAN",
-    "LatentSymmetry",
+    "Equation",
+    "EquivariantLibrary",
+    "Forecast",
+    "JointEquation",
     "LieGAN",
     "Match",
+    "PolynomialLibrary",
     "Refinement",
+    "SINDy",
     "Spectral",
     "Verdict",
     "certify",
+    "forecast",
     "identify",
     "refine",
 ]

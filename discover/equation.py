@@ -1,23 +1,22 @@
 """An equation of motion as a value: dz/dt = C Theta(z), printed as people write it, integrated, kept in a file."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from discover.integrate import Rate, euler, runge_kutta
 from discover.library import PolynomialLibrary
 
 __all__ = ["FORMAT", "METHODS", "Equation"]
 
 FORMAT = "equation/1"
-METHODS = ("rk", "euler")
-FAR = 1e8  # over the size of the start: beyond it a trajectory counts as gone
+METHODS = {"rk": runge_kutta, "euler": euler}
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -115,10 +114,10 @@ class Equation:
         """
         steps = torch.as_tensor(times, dtype=torch.float64).cpu()
         self._check_start(z0, steps, method)
-        start = z0.detach().double().cpu().reshape(-1, self.dim)
-        solve = _euler if method == "euler" else _runge_kutta
-        moved = solve(self.to(torch.float64, "cpu"), start, steps)
-        return moved.reshape(len(steps), *z0.shape).to(z0)
+        start = z0.detach().double().cpu().reshape(-1, self.dim).numpy()
+        rate = Rate(self.library, self.coefficients.double().cpu().numpy())
+        moved = METHODS[method](rate, start, steps.numpy())
+        return torch.from_numpy(moved).reshape(len(steps), *z0.shape).to(z0)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Equation":
         """A copy in another dtype or on another device."""
@@ -209,47 +208,6 @@ def _term(coefficient: float, name: str, digits: int) -> tuple[bool, str]:
     if name == "1":
         return coefficient < 0, number
     return coefficient < 0, name if number == "1" else f"{number} {name}"
-
-
-def _euler(rate: Callable[[Tensor], Tensor], start: Tensor, times: Tensor) -> Tensor:
-    points = [start]
-    for step in times.diff():
-        points.append(points[-1] + step * rate(points[-1]))
-    return torch.stack(points)
-
-
-def _runge_kutta(rate: Callable[[Tensor], Tensor], start: Tensor, times: Tensor) -> Tensor:
-    """All trajectories as one system; where one of them runs off, each for itself."""
-    together = _solve(rate, start, times)
-    if together.isfinite().all() or len(start) == 1:
-        return together
-    return torch.cat([_solve(rate, one[None], times) for one in start], dim=1)
-
-
-def _solve(rate: Callable[[Tensor], Tensor], start: Tensor, times: Tensor) -> Tensor:
-    from scipy.integrate import solve_ivp
-
-    far = FAR * (1 + float(start.abs().amax())) if len(start) else FAR
-    answer = torch.full((len(times), *start.shape), torch.nan, dtype=torch.float64)
-    answer[0] = start
-    if len(times) == 1 or start.numel() == 0 or not start.isfinite().all():
-        return answer
-
-    def right_side(_: float, flat: np.ndarray) -> np.ndarray:
-        return rate(torch.from_numpy(flat).view_as(start)).numpy().ravel()
-
-    def gone(_: float, flat: np.ndarray) -> float:
-        return far - float(np.abs(flat).max())
-
-    gone.terminal = True  # pyright: ignore[reportFunctionMemberAccess]
-    span = (float(times[0]), float(times[-1]))
-    with np.errstate(over="ignore", invalid="ignore"):
-        solution = solve_ivp(
-            right_side, span, start.numpy().ravel(), "DOP853", times.numpy(), events=gone, rtol=1e-9, atol=1e-12
-        )  # fmt: skip
-    found = torch.from_numpy(np.array(solution.y)).mT.reshape(-1, *start.shape)
-    answer[: len(found)] = found
-    return answer
 
 
 def _read(path: Path) -> tuple[dict[str, str], Tensor]:

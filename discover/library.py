@@ -58,6 +58,12 @@ class PolynomialLibrary:
         """Degree of each monomial, (p,) integers."""
         return torch.tensor([len(factors) for factors in self._monomials])
 
+    @cached_property
+    def factors(self) -> Tensor:
+        """Which variables each monomial multiplies, (p, degree) integers; k stands for no variable."""
+        rows = [factors + (self.dim,) * (self.degree - len(factors)) for factors in self._monomials]
+        return torch.tensor(rows)
+
     def jacobian(self, z: Tensor) -> Tensor:
         """dTheta_a / dz_j at points (..., k): (..., p, k); differentiable."""
         return torch.einsum("jpq,...q->...pj", self._derivatives.to(z), self._every(z))
