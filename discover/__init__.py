@@ -6,6 +6,8 @@ from discover.equivariant_library import EquivariantLibrary
 from discover.forecast import Forecast, forecast
 from discover.identify import Match, identify
 from discover.joint import JointEquation
+from discover.laligan import LaLiGAN
+from discover.latent_symmetry import LatentSymmetry
 from discover.library import PolynomialLibrary
 from discover.liegan import LieGAN
 from discover.refine import Change, Refinement, refine
@@ -18,6 +20,8 @@ __all__ = [
     "EquivariantLibrary",
     "Forecast",
     "JointEquation",
+    "LaLiGAN",
+    "LatentSymmetry",
     "LieGAN",
     "Match",
     "PolynomialLibrary",

@@ -114,7 +114,7 @@ def _perceptrons(a: Architecture, size: int) -> tuple[nn.Module, nn.Module]:
 def _perceptron(size_in: int, width: int, depth: int, size_out: int) -> nn.Sequential:
     """Smooth, since an equation asks for derivatives of the encoder, and those for gradients."""
     sizes = [size_in, *[width] * depth]
-    hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.SiLU())]
+    hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.GELU())]
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], size_out))
 
 
@@ -136,13 +136,13 @@ def _convolutions(a: Architecture, size: int) -> tuple[nn.Module, nn.Module]:
         layer
         for i, to in enumerate(reversed(grids[:-1]))
         for layer in (
-            nn.SiLU(),
+            nn.GELU(),
             nn.Upsample(size=to),
             _convolution(a, axes, a.width, a.width if i < a.depth - 1 else channels, 1),
         )
     ]
     decoder = nn.Sequential(
-        nn.Linear(a.latent_dim, a.width), nn.SiLU(), nn.Linear(a.width, flat), nn.Unflatten(1, (a.width, *grids[-1])),
+        nn.Linear(a.latent_dim, a.width), nn.GELU(), nn.Linear(a.width, flat), nn.Unflatten(1, (a.width, *grids[-1])),
         *up, nn.Flatten(),
     )  # fmt: skip
     return encoder, decoder
@@ -154,4 +154,4 @@ def _convolution(a: Architecture, axes: int, size_in: int, size_out: int, stride
 
 
 def _with_activation(layers: list[nn.Module]) -> list[nn.Module]:
-    return [part for layer in layers for part in (layer, nn.SiLU())]
+    return [part for layer in layers for part in (layer, nn.GELU())]

@@ -71,7 +71,7 @@ class LaLiGAN(LatentRules, Settings):
     law: str = "normal"
     law_scale: float = 1.0
     encoder: str = "mlp"
-    width: int = 128
+    width: int = 64
     depth: int = 3
     padding: str = "zeros"
     reduction: float | None = 1e-3
@@ -79,8 +79,8 @@ class LaLiGAN(LatentRules, Settings):
     stride: int | None = None
     equation: JointEquation | None = None
     critic_width: int = 64
-    steps: int = 10_000
-    cooldown: int = 3000
+    steps: int = 8000
+    cooldown: int = 5000
     tolerance: float = 0.02
     starts: int = 3
     trial: int = 300

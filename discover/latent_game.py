@@ -42,16 +42,16 @@ class LatentRules:
         threshold: entries of L below this, relative to the largest, are masked for good; 0 keeps all.
     """
 
-    batch_size: int = 256
-    rate: float = 2e-3
+    batch_size: int = 128
+    rate: float = 1e-2
     generator_rate: float = 1e-2
     critic_rate: float = 2e-3
     averaging: float = 0.995
     noise: float = 0.3
-    gan_weight: float = 0.03
+    gan_weight: float = 0.01
     reconstruction_weight: float = 1.0
     equivariance_weight: float = 1.0
-    anchor_weight: float = 0.1
+    anchor_weight: float = 0.02
     channel_penalty: float = 0.1
     threshold: float = 0.0
 
@@ -89,16 +89,14 @@ class LatentGame:
         self.average = AveragedModel(
             players, multi_avg_fn=get_ema_multi_avg_fn(rules.averaging), use_buffers=False
         )
-        betas = (0.5, 0.999)
-        autoencoder = [*players.autoencoder.parameters(), *_parameters(players.equation)]
-        self.optimizers = {"autoencoder": torch.optim.Adam(autoencoder, rules.rate, fused=True)}
-        own = [p for p in _parameters(players.group) if p.requires_grad]
+        self.optimizers = {"kept": _adam(_kept(players, rules, self.plays))}
         if self.plays:
-            self.optimizers["critic"] = torch.optim.Adam(
-                critic.parameters(), rules.critic_rate, betas, fused=True
-            )
-            if own:
-                self.optimizers["group"] = torch.optim.Adam(own, rules.generator_rate, betas, fused=True)
+            critic_moves = {
+                "params": list(critic.parameters()),
+                "rate": rules.critic_rate,
+                "betas": (0.5, 0.999),
+            }
+            self.optimizers["critic"] = _adam([critic_moves])
 
     def step(self, rate: float, noise: float) -> dict[str, Tensor]:
         """One move of each player; ``rate`` scales the learning rates, ``noise`` the noise the critic sees."""
@@ -116,7 +114,7 @@ class LatentGame:
         if self.plays:
             total = total + self._play(z, index, noise, losses)
         losses["loss"] = total
-        self._move(total)
+        _move(self.optimizers["kept"], total)
         self._drop_small_terms()
         self.count += 1
         self.average.update_parameters(self.players)
@@ -178,9 +176,9 @@ class LatentGame:
         _move(self.optimizers["critic"], critic_loss)
         # the real windows answer too: the encoder may make them look moved
         fooled = F.binary_cross_entropy_with_logits(self.critic(shown, kinds), 1 - target)
-        self._generator_loss = fooled
         losses["critic"] = critic_loss
-        return self.rules.gan_weight * fooled
+        overlap = channel_overlap(self.players.group.whitened_basis)
+        return self.rules.gan_weight * (fooled + self.rules.channel_penalty * overlap)
 
     def _shown(self, z: Tensor, index: Tensor, noise: float) -> Tensor:
         features, labels = z.flatten(1), self.windows.invariants(index)
@@ -190,17 +188,6 @@ class LatentGame:
             return features
         blur = torch.randn(features.shape, generator=self.random, device=z.device, dtype=z.dtype)
         return features + noise * blur
-
-    def _move(self, total: Tensor) -> None:
-        """The autoencoder answers for ``total``, the generators for the critic's judgement."""
-        if "group" in self.optimizers:
-            basis = self.players.group.whitened_basis
-            own = self._generator_loss + self.rules.channel_penalty * channel_overlap(basis)
-            _give_gradients(self.optimizers["group"], own, keep=True)
-        _give_gradients(self.optimizers["autoencoder"], total)
-        self.optimizers["autoencoder"].step()
-        if "group" in self.optimizers:
-            self.optimizers["group"].step()
 
     def _drop_small_terms(self) -> None:
         epoch, epochs = self._epoch()
@@ -219,14 +206,9 @@ class LatentGame:
         return equation.settings
 
     def _set_rate(self, rate: float) -> None:
-        rates = {
-            "autoencoder": self.rules.rate,
-            "group": self.rules.generator_rate,
-            "critic": self.rules.critic_rate,
-        }
-        for player, optimizer in self.optimizers.items():
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = rate * rates[player]
+                group["lr"] = rate * group["rate"]
 
     def state_dict(self) -> dict:
         """Everything the next step reads: players, averages, optimisers, randomness."""
@@ -245,18 +227,24 @@ class LatentGame:
         return {"players": self.players, "critic_weights": self.critic, "average": self.average}
 
 
-def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
-    return [] if module is None else list(module.parameters())
+def _kept(players: Players, rules: LatentRules, plays: bool) -> list[dict]:
+    """What moves with the kept players' loss. Adam does not ask how large gradients are, so generators share it."""
+    own = set(players.group.parameters())
+    others = [p for p in players.parameters() if p not in own]
+    moves = [{"params": others, "rate": rules.rate, "betas": (0.9, 0.99)}]
+    learned = [p for p in players.group.parameters() if p.requires_grad]
+    if plays and learned:
+        moves.append({"params": learned, "rate": rules.generator_rate, "betas": (0.5, 0.999)})
+    return moves
+
+
+def _adam(moves: list[dict]) -> torch.optim.Adam:
+    return torch.optim.Adam(moves, fused=True)
 
 
 def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    _give_gradients(optimizer, loss)
-    optimizer.step()
-
-
-def _give_gradients(optimizer: torch.optim.Optimizer, loss: Tensor, keep: bool = False) -> None:
-    """Gradients of this loss for this optimiser's parameters and for nothing else."""
+    """One step along the gradients of this loss for this optimiser's parameters, and for nothing else."""
     own = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients = torch.autograd.grad(loss, own, retain_graph=keep, allow_unused=True)
-    for parameter, gradient in zip(own, gradients, strict=True):
+    for parameter, gradient in zip(own, torch.autograd.grad(loss, own, allow_unused=True), strict=True):
         parameter.grad = gradient
+    optimizer.step()

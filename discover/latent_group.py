@@ -10,12 +10,13 @@ from discover.search_space import SearchSpace
 from discover.whitening import Whitening
 from equivariant import catalogue
 from equivariant.algebra import LieAlgebra
-from equivariant.elements import elements
+from equivariant.elements import ClosedForm, elements
 from equivariant.law import CoefficientLaw
 
 __all__ = ["GivenGroup", "LatentGenerator", "Structure", "latent_group"]
 
 Structure = str | LieAlgebra
+PLANE = ClosedForm(3, 2)  # every 2 x 2 matrix without trace obeys B^3 = delta B
 
 
 class LatentGenerator(Generator):
@@ -43,6 +44,12 @@ class LatentGenerator(Generator):
         """theta (c, m) of what the mask leaves, at the size they are held to."""
         left = self.weight * self.mask
         return left * (self._norm(self.size or 1.0) / left.norm(dim=1, keepdim=True))
+
+    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n group elements (n, k, k), differentiable; by their closed form in two dimensions."""
+        if self.whitened.shape[-1] != 2:
+            return super().forward(n, generator)
+        return elements(self.law.sample(n, generator).to(self.weight), self.whitened_basis, PLANE)
 
     def threshold(self, level: float) -> None:
         """Mask, for good, the entries below ``level`` times the largest of their generator."""

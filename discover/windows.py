@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["Windows"]
 
 FEW = 5  # fewer trajectories than this are each cut in time, rather than held out whole
+BLOCKS = 5  # and so many stretches of each are held out, so that slow changes are seen from both sides
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,9 +77,9 @@ class Windows:
         return 0 if self.classes is None else int(self.classes.max()) + 1
 
     def split(self, held_out: float, seed: int) -> tuple["Windows", "Windows"]:
-        """Most windows, and those held out: whole trajectories where there are many, else the end of each.
+        """Most windows, and those held out: whole trajectories where there are many, else stretches of time.
 
-        Windows that reach over the cut are left out, so no held-out snapshot is trained on.
+        Windows that reach from one part into the other are left out, so no held-out snapshot is trained on.
         """
         m, length = self.points.shape[:2]
         if m >= FEW:
@@ -87,9 +88,17 @@ class Windows:
             kept[order[: max(1, round(held_out * m))]] = True
             chosen = kept.to(self.starts.device)[self.starts[:, 0]]
             return self._only(~chosen), self._only(chosen)
-        cut = round(length * (1 - held_out))
-        ends = self.starts[:, 1] + (self.window - 1) * self.stride
-        return self._only(ends < cut), self._only(self.starts[:, 1] >= cut)
+        return self._only(~self._touches(held_out, whole=False)), self._only(
+            self._touches(held_out, whole=True)
+        )
+
+    def _touches(self, held_out: float, whole: bool) -> Tensor:
+        """Which windows lie in the held-out stretches, one at the end of each of ``BLOCKS``: wholly, or at all."""
+        length = self.points.shape[1]
+        block = length / BLOCKS
+        kept = torch.arange(length, device=self.starts.device) % block >= block * (1 - held_out)
+        times = self.starts[:, 1:] + torch.arange(self.window, device=self.starts.device) * self.stride
+        return kept[times].all(1) if whole else kept[times].any(1)
 
     def _only(self, chosen: Tensor) -> "Windows":
         starts = self.starts[chosen]
