@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from tasks.discovery import Discovery
+from tasks.latent.study import LatentStudy
 from tasks.report import NOTHING
 from tasks.show import Show
 from tasks.top_tagging.generator import JetGenerator
@@ -71,6 +72,20 @@ def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None)
     print(
         f"\n{tagging_table(outcome.summaries)}\n\nEverything is in {study.out}; read {study.out}/report.html."
     )
+
+
+@app.command(name="latent")
+def latent(system: str, study: Annotated[LatentStudy | None, Parameter(name="*")] = None) -> None:
+    """Find a symmetry that is linear in a learned latent space, and the equation of motion there.
+
+    Args:
+        system: reaction-diffusion, reaction-diffusion-3d, pendulum, lotka-volterra, double-bump or rotating-object.
+    """
+    from tasks.latent.report import finish as finish_latent
+
+    study = study or LatentStudy()
+    outcome = study.run(system, _tell)
+    print(f"\n{outcome.text()}\n\nRead {finish_latent(study, outcome)}.")
 
 
 @app.command(name="discover")

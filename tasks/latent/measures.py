@@ -1,0 +1,162 @@
+"""What a latent symmetry is measured by: its generator, the energy along its orbits, known elements, its equation."""
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from discover.equation import Equation
+from discover.latent_symmetry import inner_product
+from equivariant import LieAlgebra
+
+__all__ = [
+    "LatentMap",
+    "equation_measures",
+    "equivariance_measures",
+    "generator_measures",
+    "mean_square_root",
+    "orbit_measures",
+    "reconstruction_error",
+    "turning_rate",
+]
+
+RANK = 0.02  # singular values below this part of the largest count as zero
+CHUNK = 1024  # snapshots at a time
+Measures = dict[str, float | None]
+
+
+class LatentMap(Protocol):
+    """What ``discover.LatentSymmetry`` offers and these measures need."""
+
+    algebra: LieAlgebra
+
+    def encode(self, x: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor) -> Tensor: ...
+
+
+def generator_measures(algebra: LieAlgebra) -> Measures:
+    """Of one generator L (k, k): how skew it is, how fast it turns, and its rank.
+
+    ``cosine_raw`` is |(L - L^T) / 2| / |L|, which for k = 2 is |cos| with the rotation; ``cosine_inner`` is the same of
+    P^1/2 L P^-1/2, P the positive definite form that minimises |L^T P + P L|; ``frequency`` the largest imaginary part
+    of its eigenvalues and ``growth`` the largest real part over it.
+    """
+    generator = algebra.basis[0].double().cpu()
+    values = torch.linalg.eigvals(generator)
+    sizes = torch.linalg.svdvals(generator)
+    frequency = float(values.imag.abs().max())
+    return {
+        "cosine_raw": _skew_part(generator),
+        "cosine_inner": _skew_part(inner_product(algebra.basis).skewed[0]),
+        "frequency": frequency,
+        "growth": float(values.real.abs().max()) / frequency if frequency else math.inf,
+        "rank": float((sizes > RANK * sizes[0]).sum()),
+        "smallest_singular": float(sizes[-1] / sizes[0]),
+    }
+
+
+def turning_rate(algebra: LieAlgebra, generator: int = 0) -> float:
+    """Largest imaginary part of a generator's eigenvalues [rad]; 0 where it does not turn."""
+    return float(torch.linalg.eigvals(algebra.basis[generator].double().cpu()).imag.abs().max())
+
+
+@torch.no_grad()
+def reconstruction_error(symmetry: LatentMap, states: Tensor) -> float:
+    """|psi(phi(x)) - x| / |x - mean x| over snapshots (m, T, *shape)."""
+    flat = states.flatten(0, 1)
+    lost = sum(
+        float((symmetry.decode(symmetry.encode(x)) - x).double().square().sum()) for x in flat.split(CHUNK)
+    )
+    return math.sqrt(lost) / float((flat - flat.mean(0)).double().norm())
+
+
+@torch.no_grad()
+def orbit_measures(
+    symmetry: LatentMap, states: Tensor, energy: Callable[[Tensor], Tensor], points: int = 64
+) -> Measures:
+    """The energy along psi(exp(t L) phi(x)) over one full turn, against its spread over the data.
+
+    ``energy_drift`` is the root mean square over t and starts x of H - H(x), ``energy_floor`` the same of the mere
+    reconstruction, ``energy_worst`` the largest of all, each over the standard deviation of H. States (m, T, 2): each
+    trajectory's first is a start. All are None where L does not turn.
+    """
+    starts = states[:, 0]
+    rate = turning_rate(symmetry.algebra)
+    if rate < 1e-6:
+        return {"energy_drift": None, "energy_floor": None, "energy_worst": None}
+    z = symmetry.encode(starts.to(states.dtype))
+    times = torch.linspace(0, 2 * math.pi / rate, points, dtype=symmetry.algebra.basis.dtype)
+    w = torch.zeros(points, symmetry.algebra.n_generators, dtype=times.dtype)
+    w[:, 0] = times
+    g = symmetry.algebra.element(w).to(z)
+    orbit = symmetry.decode(torch.einsum("tij,nj->tni", g, z)).double()
+    change = energy(orbit) - energy(starts.double())
+    spread = energy(starts.double()).std()
+    return {
+        "energy_drift": float(mean_square_root(change) / spread),
+        "energy_floor": float(mean_square_root(change[0]) / spread),
+        "energy_worst": float(change.abs().max() / spread),
+    }
+
+
+@torch.no_grad()
+def equivariance_measures(symmetry: LatentMap, states: Tensor, coefficients: Tensor) -> Measures:
+    """Known elements: x' = g x, for states (m, T, *shape) and coefficients (m, T-1, c).
+
+    ``equivariance_error`` is |g phi(x) - phi(x')| / |phi(x') - mean|; ``picture_error`` |psi(g phi(x)) - x'| / |x' -
+    mean|, which the autoencoder's own error bounds from below.
+    """
+    before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
+    w = coefficients.flatten(0, 1).to(symmetry.algebra.basis)
+    moved, wanted, shown = [], [], []
+    for x, y, c in zip(before.split(CHUNK), after.split(CHUNK), w.split(CHUNK), strict=True):
+        z = symmetry.encode(x)
+        moved.append(torch.einsum("nij,nj->ni", symmetry.algebra.element(c).to(z), z))
+        wanted.append(symmetry.encode(y))
+        shown.append(symmetry.decode(moved[-1]))
+    return {
+        "equivariance_error": _relative(torch.cat(moved), torch.cat(wanted)),
+        "picture_error": _relative(torch.cat(shown), after),
+    }
+
+
+def equation_measures(equation: Equation) -> Measures:
+    """How many terms, of which degree, and for a linear law of two variables how alike both coefficients are.
+
+    ``coefficient_mismatch`` is |1 - size ratio| of z1' = a z2 and z2' = b z1 where a and b have opposite signs;
+    ``equation_frequency`` [rad / time]; ``equation_rank`` of the linear part.
+    """
+    degrees = equation.library.degrees()
+    used = equation.coefficients.abs().sum(0).cpu() > 0
+    linear = equation.linear_part().double().cpu()
+    sizes = torch.linalg.svdvals(linear)
+    frequencies = equation.frequencies() if equation.is_linear and equation.terms else torch.empty(0)
+    return {
+        "terms": float(equation.terms),
+        "largest_degree": float(degrees[used].max()) if used.any() else 0.0,
+        "coefficient_mismatch": _mismatch(linear),
+        "equation_frequency": float(frequencies[-1]) if len(frequencies) else None,
+        "equation_rank": float((sizes > RANK * sizes[0]).sum()) if sizes[0] > 0 else 0.0,
+    }
+
+
+def mean_square_root(x: Tensor) -> Tensor:
+    """Root of the mean square."""
+    return x.square().mean().sqrt()
+
+
+def _skew_part(matrix: Tensor) -> float:
+    return float((matrix - matrix.mT).norm() / (2 * matrix.norm()).clamp(min=1e-300))
+
+
+def _mismatch(linear: Tensor) -> float | None:
+    if len(linear) != 2 or linear[0, 1] * linear[1, 0] >= 0:
+        return None
+    a, b = sorted((float(linear[0, 1].abs()), float(linear[1, 0].abs())))
+    return 1 - a / b
+
+
+def _relative(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).double().norm() / (wanted - wanted.mean(0)).double().norm())

@@ -1,0 +1,139 @@
+"""The page, the files and the moving picture of a study of a latent symmetry."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from discover.draw import draw_action, draw_basis, draw_spectrum
+from discover.latent_symmetry import LatentSymmetry
+from tasks.latent.animation import animate_orbit
+from tasks.latent.data import Trajectories
+from tasks.latent.outcome import LatentOutcome, SeedResult
+from tasks.latent.pictures import draw_forecasts, draw_group_action, draw_latent_motion
+from tasks.latent.systems import SYSTEMS
+from tasks.report import Column, Picture, Section, Table, draw_curves, write_report
+from tasks.results import environment
+
+if TYPE_CHECKING:
+    from tasks.latent.study import LatentStudy
+
+__all__ = ["finish"]
+
+
+def finish(study: "LatentStudy", outcome: LatentOutcome) -> Path:
+    """Write results, the page and the animation of all finished seeds; returns the page's path.
+
+    Pictures are of the first finished seed, whatever it came to.
+    """
+    folder, first = study.folder(outcome.system), outcome.results[0]
+    command = study.command(outcome.system)
+    data = study.simulate(outcome.system, first.seed)
+    about = {
+        "name": data.name,
+        "shape": list(data.states.shape),
+        "time_step": data.time_step,
+        "digest": data.digest,
+    }
+    outcome.write(folder, study.config(outcome.system), about, command)
+    symmetry = LatentSymmetry.load(folder / f"seed-{first.seed}" / "symmetry.safetensors")
+    animate_orbit(folder / "orbit.gif", symmetry, data)
+    page = folder / "report.html"
+    write_report(
+        page,
+        title=outcome.title,
+        lead=f"A symmetry that is linear in a learned latent space, from {_sentence(data)}; {len(outcome.results)} "
+        "seeds. Pictures are of the first; orbit.gif beside this page moves.",
+        sections=[
+            _figures(outcome),
+            _symmetry(outcome.system, symmetry, data, first),
+            _equations(outcome),
+            _training(first),
+        ],
+        details={"command": command, "settings": study.config(outcome.system), "environment": environment()},
+    )
+    return page
+
+
+def _sentence(data: Trajectories) -> str:
+    m, steps = data.states.shape[:2]
+    size = " x ".join(map(str, data.shape))
+    return f"{m} trajectories of {steps} snapshots ({size}: {', '.join(data.coordinates)}), {data.time_step:g} apart"
+
+
+def _figures(outcome: LatentOutcome) -> Section:
+    numbers = ("median", "lowest", "highest")
+    columns = [
+        Column(name="measure"),
+        *(Column(name=name, number=True) for name in numbers),
+        Column(name="target"),
+    ]
+    rows = []
+    for row in outcome.summary:
+        target = (
+            "" if row["target"] is None else f"{row['target']}: met by {row['met']} of {len(outcome.results)}"
+        )
+        rows.append([row["measure"].replace("_", " "), *(_number(row[name]) for name in numbers), target])
+    stages = list(dict.fromkeys(stage for result in outcome.results for stage in result.seconds))
+    seconds = [
+        [str(r.seed), *(f"{r.seconds.get(stage, 0):.1f}" for stage in stages)] for r in outcome.results
+    ]
+    head = [
+        Column(name="seed", number=True),
+        *(Column(name=f"{s.replace('_', ' ')} [s]", number=True) for s in stages),
+    ]
+    return Section(
+        heading="Figures",
+        lines=[f"Seed {result.seed}: {word}" for result in outcome.results for word in result.words],
+        tables=[Table(columns=columns, rows=rows), Table(columns=head, rows=seconds)],
+    )
+
+
+def _symmetry(system: str, symmetry: LatentSymmetry, data: Trajectories, first: SeedResult) -> Section:
+    algebra = symmetry.algebra
+    flat = data.states.float().flatten(0, 1)
+    z = symmetry.encode(flat[:: max(1, len(flat) // 600)]).double()
+    energy = SYSTEMS[system].energy
+    pictures = [
+        Picture(figure=draw_basis(algebra), caption="The generators on the latent space."),
+        Picture(figure=draw_spectrum(algebra), caption="Their eigenvalues and singular values."),
+        Picture(figure=draw_action(algebra, z), caption="The latent data before and after g = exp(w L)."),
+    ]
+    for i in range(1 if data.shape == (2,) else algebra.n_generators):
+        caption = f"The data under exp(w L{i + 1}), through the decoder."
+        pictures.append(Picture(figure=draw_group_action(symmetry, data, energy, i), caption=caption))
+    if data.coefficients is None:
+        caption = "Encoded trajectories: in the plane that L turns, and against time."
+        pictures.append(Picture(figure=draw_latent_motion(symmetry, data), caption=caption))
+    errors = {name: curve for name, curve in first.curves.items() if name != "times"}
+    if errors:
+        caption = "Error of the forecast from the first snapshot alone; the grey line is 1 %."
+        pictures.append(Picture(figure=draw_forecasts(first.curves["times"], errors), caption=caption))
+    return Section(heading="The symmetry", pictures=pictures)
+
+
+def _equations(outcome: LatentOutcome) -> Section:
+    rows = [
+        [str(result.seed), name, text.replace("\n", "; ")]
+        for result in outcome.results
+        for name, text in result.equations.items()
+    ]
+    columns = [Column(name="seed", number=True), Column(name="found"), Column(name="equation of motion")]
+    line = (
+        "symmetry: freely, in the latent space of the symmetry. constrained: the same within the fields that commute "
+        "with its group. baseline: learned beside an autoencoder that knows no symmetry."
+    )
+    return Section(
+        heading="Equations", lines=[line], tables=[Table(columns=columns, rows=rows)] if rows else []
+    )
+
+
+def _training(first: SeedResult) -> Section:
+    history: list[dict[str, Any]] = [row for row in first.history if row.get("reconstruction") is not None]
+    if not history:
+        return Section(heading="Training")
+    figure = draw_curves({"reconstruction": history}, "reconstruction", "relative, squared")
+    caption = "Error of the reconstruction in training."
+    return Section(heading="Training", pictures=[Picture(figure=figure, caption=caption)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
