@@ -52,6 +52,7 @@ class TopTagging:
         batch_size: jets of a step.
         learning_rate: highest rate.
         cap: constituents a tagger sees at most, the hardest.
+        leading: hardest constituents of each jet that discovery looks at.
         hidden: width of every network.
         layers: blocks of every network.
         boosted: test jets that are scored after boosts, at the largest training size; 0 leaves boosts out.
@@ -80,6 +81,7 @@ class TopTagging:
     batch_size: int | None = None
     learning_rate: float | None = None
     cap: int | None = None
+    leading: int = 10
     hidden: int | None = None
     layers: int | None = None
     boosted: int | None = None
@@ -106,6 +108,7 @@ class TopTagging:
             split=split,
             plan=self.plan(),
             out=self.out,
+            leading=self.leading,
             accelerator=self._accelerator,
             devices=self.devices,
             progress=self.progress,
@@ -130,7 +133,13 @@ class TopTagging:
         """Every setting that decides a figure, as ``json`` can write it."""
         given = {name: None if path is None else path.name for name, path in
                  (("jets", self.jets), ("weights", self.weights))}  # fmt: skip
-        others = {"rows": self.rows, "seed": self.seed, "draws": self.draws, "devices": self.devices}
+        others = {
+            "rows": self.rows,
+            "seed": self.seed,
+            "draws": self.draws,
+            "devices": self.devices,
+            "leading": self.leading,
+        }
         others |= {"accelerator": self._accelerator, "command": self._command()}
         return given | others | asdict(self.plan())
 
@@ -153,6 +162,8 @@ class TopTagging:
             raise ValueError("--quick and --full exclude each other; give one")
         self.plan().check()
         parse_rows(self.rows)
+        if self.leading < 1:
+            raise ValueError(f"leading must be at least 1, got {self.leading}")
         absent = [package for module, package in NEEDED.items() if find_spec(module) is None]
         if absent:
             raise ImportError(f"taggers need {' and '.join(absent)}: pip install 'liesmith[train]'")

@@ -41,12 +41,13 @@ class Workshop:
 
     Args:
         split: the jets. plan: sizes and schedules. out: the study's folder.
-        accelerator, devices: as for ``TaggerTrainer``. progress: show bars.
+        leading: as for ``JetDiscovery``. accelerator, devices: as for ``TaggerTrainer``. progress: show bars.
     """
 
     split: Split
     plan: Plan
     out: Path
+    leading: int = 10
     accelerator: str = "cpu"
     devices: int = 1
     progress: bool = False
@@ -111,7 +112,7 @@ class Workshop:
         """What discovery says of training jets; kept in ``out/discovery``."""
         key = (len(train), seed)
         if key not in self._found:
-            search = JetDiscovery(seed=seed, progress=self.progress)
+            search = JetDiscovery(leading=self.leading, seed=seed, progress=self.progress)
             settings = {name: value for name, value in vars(search).items() if name != "progress"}
             self._found[key] = find(self.out / "discovery", train, seed, search.run, settings)
         return self._found[key]

@@ -53,8 +53,8 @@ class Discovery:
     metric = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))
     asked: list[int] = []  # noqa: RUF012
 
-    def __init__(self, *, seed, progress):
-        self.seed = seed
+    def __init__(self, *, leading, seed, progress):
+        self.leading, self.seed = leading, seed
 
     def run(self, jets):
         Discovery.asked.append(len(jets))
@@ -141,8 +141,11 @@ def test_other_settings_or_jets_are_not_mixed_in(jets, some_jets):
     a_study(jets, rows="egnn").run()
     with pytest.raises(ValueError, match="other jets or settings"):
         a_study(jets, rows="egnn", epochs=3).run()
+    a_study(jets, rows="liegnn").run()
+    with pytest.raises(ValueError, match="other jets or with other settings"):
+        a_study(jets, rows="liegnn", leading=2).run()
     other = a_study(jets, rows="transformer", epochs=3).run()
-    assert {run.row for run in other.runs} == {"Transformer"}
+    assert {run.row for run in other.runs} == {"Transformer"}  # what is there of another study is left alone
     write_shard(shard_path(jets, 0), some_jets[torch.arange(60).flip(0)], {})
     with pytest.raises(ValueError, match="other jets or settings"):
         a_study(jets, rows="egnn").run()
@@ -219,6 +222,7 @@ BAD = {
     "an unknown tagger": ({"rows": "particlenet"}, "rows must be"),
     "no curve": ({"curve": "x"}, "curve must be"),
     "a curve beyond the jets": ({"curve": "12,30"}, "up to train = 24"),
+    "no constituents": ({"leading": 0}, "leading must be at least 1"),
     "no test jets": ({"test": 0}, "test must be at least 1"),
     "too few jets": ({"test": 2000}, "leaves only 22 for test"),
     "no weights": ({"weights": Path("none.safetensors")}, "no weights at none"),
