@@ -7,7 +7,7 @@ variables) and the mean-field model of a wake (quadratic, 3 variables, rotation 
 positions with Gaussian noise (a part of their standard deviation) on short trajectories that start anywhere or
 only in a sector of 60 degrees. Every method sees the same smoothed positions and rates (pysindy's).
 
-Methods: ``pysindy``, its own library and STLSQ, at the best of four thresholds *for the true coefficients* (so no
+Methods: ``pysindy``, its own library and STLSQ, at the best of three thresholds *for the true coefficients* (so no
 choice of ours holds it back); ``free``, our SINDy without a symmetry; ``symmetry``, with the exact generator;
 ``learned``, with a generator 3 % off, made an isometry first. Reported, medians over seeds: the relative error of
 the coefficients, and the relative error of forecasts from eight other starts over 20 units of time (3 to 5
@@ -22,19 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import cyclopts
+import numpy as np
 import torch
 from torch import Tensor
 
 from discover.differentiation import differentiate, pysindy
 from discover.equation import Equation
+from discover.integrate import Rate
 from discover.library import PolynomialLibrary
 from discover.sindy import SINDy, from_pysindy
 from equivariant import LieAlgebra, catalogue
 from tasks.results import environment
 
-THRESHOLDS = (0.02, 0.05, 0.1, 0.2)  # pysindy's, on raw coefficients; the smallest true ones are 0.1 and 0.4
+THRESHOLDS = (0.02, 0.05, 0.1)  # pysindy's, on raw coefficients; the smallest true ones are 0.1 and 0.4
 STEP, SAMPLES, WINDOW = 0.05, 40, 15
-HORIZON = torch.arange(0, 20.01, 0.1, dtype=torch.float64)
+HORIZON = torch.arange(0, 20.01, 0.05, dtype=torch.float64)
 STARTS = 8
 
 
@@ -116,9 +118,23 @@ def _aligned(equation: Equation, true: Equation) -> Tensor:
     return torch.stack([ours.get(name, nothing) for name in true.library.names()], dim=1)
 
 
+def fixed_steps(equation: Equation, z0: Tensor) -> Tensor:
+    """Classical Runge-Kutta of order 4: wrong equations may be stiff, and are not worth small steps."""
+    rate = Rate(equation.library, equation.coefficients.double().numpy())
+    points, step = [z0.numpy()], float(HORIZON[1] - HORIZON[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in HORIZON[1:]:
+            z = points[-1]
+            a = rate(z)
+            b = rate(z + step / 2 * a)
+            c = rate(z + step / 2 * b)
+            points.append(z + step / 6 * (a + 2 * b + 2 * c + rate(z + step * c)))
+    return torch.from_numpy(np.stack(points))
+
+
 def forecast_error(equation: Equation, z0: Tensor, truth: Tensor) -> float:
     """Median over starts of the mean over time of min(1, |z_hat - z| / rms |z|)."""
-    path = equation.integrate(z0, HORIZON)
+    path = fixed_steps(equation, z0)
     size = truth.square().sum(-1).mean(0).sqrt()
     missed = ((path - truth).norm(dim=-1) / size).nan_to_num(1.0, 1.0).clamp(max=1.0)
     return float(missed.mean(0).median())
@@ -133,7 +149,7 @@ def one(system: str, trajectories: int, noise: float, sector: float, seed: int) 
     )
     z, rates = points.flatten(0, 1), speeds.flatten(0, 1)
     z0 = starts(true.dim, STARTS, 360.0, random)
-    truth = true.integrate(z0, HORIZON)
+    truth = fixed_steps(true, z0)
     degree, learned = true.library.degree, off(algebra, 0.03, random)
     methods: dict[str, Callable[[], Equation]] = {
         "pysindy": lambda: by_pysindy(z, rates, true),
