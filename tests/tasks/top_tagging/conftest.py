@@ -40,3 +40,25 @@ def shared_jets() -> Jets:
 def some_jets() -> Jets:
     """Sixty small jets, thirty of each label."""
     return random_jets([3 + i % 4 for i in range(60)])
+
+
+def broad_and_narrow(n, seed):
+    """Wide jets of many constituents, called top, and narrow ones."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % 2
+    counts = torch.randint(2, 6, (n,), generator=generator) + 4 * label
+    owner = torch.arange(n).repeat_interleave(counts)
+    width = (0.03 + 0.2 * label)[owner, None]
+    direction = torch.tensor([1.0, 0.2, 0.3]) + width * torch.randn(len(owner), 3, generator=generator)
+    offsets = torch.cat([torch.zeros(1).long(), counts.cumsum(0)])
+    return Jets(p3=100 * direction, offsets=offsets, label=label.to(torch.int8))
+
+
+@pytest.fixture(scope="session")
+def train():
+    return broad_and_narrow(70, seed=0)
+
+
+@pytest.fixture(scope="session")
+def validation():
+    return broad_and_narrow(30, seed=1)

@@ -1,6 +1,4 @@
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,8 +7,8 @@ import torch
 from conftest import SINGLE
 from safetensors.torch import load_file
 
-from tasks.top_tagging import Jets, Pad, write_shard
-from tasks.top_tagging.engine import Interrupts, Run, memory_advice
+from tasks.top_tagging import Jets, Pad
+from tasks.top_tagging.engine import Run
 from tasks.top_tagging.models import TaggerSize, build_tagger
 from tasks.top_tagging.scoring import tagger_scores
 from tasks.top_tagging.training import TaggerTrainer
@@ -27,28 +25,6 @@ def tagger(name="LorentzNet", seed=0):
 def trainer(**changes):
     settings = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2, "cap": 8, "progress": False}
     return TaggerTrainer(**(settings | changes))
-
-
-def broad_and_narrow(n, seed):
-    """Wide jets of many constituents, called top, and narrow ones."""
-    generator = torch.Generator().manual_seed(seed)
-    label = torch.arange(n) % 2
-    counts = torch.randint(2, 6, (n,), generator=generator) + 4 * label
-    owner = torch.arange(n).repeat_interleave(counts)
-    width = (0.03 + 0.2 * label)[owner, None]
-    direction = torch.tensor([1.0, 0.2, 0.3]) + width * torch.randn(len(owner), 3, generator=generator)
-    offsets = torch.cat([torch.zeros(1).long(), counts.cumsum(0)])
-    return Jets(p3=100 * direction, offsets=offsets, label=label.to(torch.int8))
-
-
-@pytest.fixture(scope="module")
-def train():
-    return broad_and_narrow(70, seed=0)
-
-
-@pytest.fixture(scope="module")
-def validation():
-    return broad_and_narrow(30, seed=1)
 
 
 def timeless(history):
@@ -253,34 +229,10 @@ def test_a_broken_loss_stops_before_the_step_and_its_batch_is_kept(tmp_path, tra
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
-def test_memory_that_runs_out_says_what_to_lower():
-    for raised in (
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
-    ):
-        with pytest.raises(torch.OutOfMemoryError, match=r"lower batch_size \(64\) or cap \(200\)"), \
-                memory_advice(64, 200):  # fmt: skip
-            raise raised
-    with pytest.raises(torch.OutOfMemoryError, match="lower batch_size"), memory_advice(64, 200):
-        torch.empty(2**50, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="shapes"), memory_advice(64, 200):
-        raise RuntimeError("shapes do not fit")
-
-
 def test_a_package_that_is_missing_has_its_extra_named(train, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(ImportError, match=r"liesmith\[train\]"):
         trainer().fit(tagger(), train)
-
-
-def test_a_second_ctrl_c_does_not_wait():
-    with Interrupts() as interrupts:
-        signal.raise_signal(signal.SIGINT)
-        assert interrupts.asked
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
@@ -292,69 +244,3 @@ def test_other_precisions_come_to_the_same_place(name, precision, train, validat
     assert tagger_scores(model, validation, cap=8).dtype == torch.float64
     losses = [done.history_[-1]["validation_loss"] for done in (plain, other)]
     assert losses[1] == pytest.approx(losses[0], abs=0.1)
-
-
-TWO = """
-import sys, torch
-from pathlib import Path
-from tasks.top_tagging import load_jets
-from tasks.top_tagging.engine import Run
-from tasks.top_tagging.models import TaggerSize, build_tagger
-from tasks.top_tagging.training import TaggerTrainer
-torch.set_num_threads(1)
-folder, plain = Path(sys.argv[1]), Run.step
-train, validation = (load_jets(folder / f"{name}.safetensors") for name in ("train", "validation"))
-for name in ("LorentzNet", "Transformer"):
-    seen = []
-    def watched(self, batch, *rest):
-        seen.append(batch.p4[:, 2, 1].clone())
-        plain(self, batch, *rest)
-    Run.step = watched
-    model = build_tagger(name, TaggerSize(hidden=4, layers=2, heads=2))
-    trainer = TaggerTrainer(epochs=2, batch_size=16, learning_rate=1e-2, cap=8, progress=False, devices=2)
-    trainer.fit(model, train, validation)
-    torch.save({"weights": model.state_dict(), "history": trainer.history_, "seen": torch.cat(seen)},
-               folder / f"{name}-{torch.distributed.get_rank()}.pt")
-"""
-
-
-@pytest.fixture(scope="module")
-def two_processes(tmp_path_factory, train, validation):
-    """What each of two processes started by torchrun ends with, by the tagger's name."""
-    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-        pytest.skip("this torch has no gloo")
-    folder = tmp_path_factory.mktemp("two")
-    for name, jets in (("train", train), ("validation", validation)):
-        write_shard(folder / f"{name}.safetensors", jets, {})
-    script = folder / "two.py"
-    script.write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, str(script), str(folder)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).resolve().parents[3],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    names = ("LorentzNet", "Transformer")
-    return {n: [torch.load(folder / f"{n}-{rank}.pt", weights_only=True) for rank in (0, 1)] for n in names}
-
-
-@pytest.mark.parametrize("name", ["LorentzNet", "Transformer"])
-def test_two_processes_share_every_batch_and_end_alike(name, two_processes, train):
-    first, second = two_processes[name]
-    assert all(torch.equal(first["weights"][key], second["weights"][key]) for key in first["weights"])
-    assert timeless(first["history"]) == timeless(second["history"])
-    assert len(first["seen"]) == len(second["seen"]) == 70  # 35 of 70 jets in each of two epochs
-    seen = torch.cat([first["seen"].view(2, 35), second["seen"].view(2, 35)], 1)
-    every = Pad(cap=8, dtype=torch.float32)(train).p4[:, 2, 1].sort().values
-    assert all(torch.equal(row.sort().values, every) for row in seen)
-
-
-def test_without_batch_norm_two_processes_do_what_one_does(two_processes, train, validation):
-    model = build_tagger("Transformer", TaggerSize(hidden=4, layers=2, heads=2))
-    alone = trainer(epochs=2).fit(model, train, validation)
-    for one, two in zip(alone.history_, two_processes["Transformer"][0]["history"], strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=SINGLE)
-        assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=SINGLE)
