@@ -57,7 +57,7 @@ def oscillation() -> tuple[Equation, LieAlgebra]:
 
 
 def wake() -> tuple[Equation, LieAlgebra]:
-    """Mean-field model of a cylinder wake (Noack et al. 2003), mu = 0.1, slow mode ten times faster than there."""
+    """Mean-field model of a cylinder wake (Noack et al. 2003), with mu = 0.1, omega = 1, A = -0.1, lambda = 1."""
     equation = _equation(
         2,
         {"z1": 0.1, "z2": -1.0, "z1 z3": -0.1},
