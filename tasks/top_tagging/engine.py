@@ -79,14 +79,11 @@ class Run:
         clip: float | None,
         ema: float | None,
         seed: int,
-        compile: bool,
     ):
         self.fabric, self.tagger, self.seed = fabric, tagger, seed
         self.clip = float("inf") if clip is None else clip
         self.optimizer = torch.optim.AdamW(tagger.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        inner = Unsealing(tagger)
-        module = torch.compile(inner, dynamic=True) if compile else inner
-        self.wrapped, self.prepared = fabric.setup(module, self.optimizer)
+        self.wrapped, self.prepared = fabric.setup(Unsealing(tagger), self.optimizer)
         self.averaged = None
         if ema is not None:
             self.averaged = AveragedModel(tagger, multi_avg_fn=_average(ema), use_buffers=True)

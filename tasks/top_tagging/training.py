@@ -18,7 +18,7 @@ from tasks.top_tagging.scoring import tagger_scores
 __all__ = ["TaggerTrainer", "tagger_scores"]
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
-FREE = ("folder", "progress", "checkpoint_every", "accelerator", "compile")  # what a resumed run may change
+FREE = ("folder", "progress", "checkpoint_every", "accelerator")  # what a resumed run may change
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,6 @@ class TaggerTrainer:
         accelerator, devices, num_nodes: as for ``lightning_fabric.Fabric``; several processes share every batch
             (DDP; start them by torchrun). Each then has batch-norm statistics of its own part while training; the
             running statistics are those of the first.
-        compile: whether ``torch.compile`` is used.
         seed: of the order of jets and of dropout. folder: of checkpoints, TensorBoard curves and broken batches.
         checkpoint_every: batches between two checkpoints within an epoch. progress: show a bar.
 
@@ -65,7 +64,6 @@ class TaggerTrainer:
     accelerator: Literal["cpu", "cuda", "auto"] = "cpu"
     devices: int = 1
     num_nodes: int = 1
-    compile: bool = False
     seed: int = 0
     folder: str | Path | None = None
     checkpoint_every: int = 500
@@ -108,7 +106,6 @@ class TaggerTrainer:
             clip=self.clip,
             ema=self.ema,
             seed=self.seed,
-            compile=self.compile,
         )
 
     @property
