@@ -65,7 +65,7 @@ def test_the_loss_is_zero_at_the_truth_and_one_for_no_motion():
     pair = (lambda x: x @ inverse.T), (lambda z: z @ mix.T)
     with torch.no_grad():
         motion.weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
-    assert max(float(v) for v in motion.loss(*pair, x, dx).values()) < EXACT
+    assert max(float(v.detach()) for v in motion.loss(*pair, x, dx).values()) < EXACT
     with torch.no_grad():
         motion.weight.zero_()
     assert [float(v) for v in motion.loss(*pair, x, dx).values()] == pytest.approx([1.0, 1.0])
@@ -145,6 +145,15 @@ def test_the_mask_only_shrinks_and_training_obeys_it():
     assert not motion.coefficients[dropped].any()
     motion.weigh(motion.loss(encode, decode, x, dx)).backward()
     assert not motion.weight.grad[dropped].any()
+
+
+def test_a_threshold_of_zero_brings_nothing_back():
+    x, dx, _ = circle()
+    motion = start(threshold=0.0)
+    motion.mask[0, 1] = False
+    motion.loss(*nets(), x, dx)
+    assert motion.threshold_() == motion.mask.numel() - 1
+    assert not motion.mask[0, 1]
 
 
 def test_state_dict_carries_mask_and_sizes():
