@@ -56,7 +56,8 @@ class LaLiGAN(LatentRules, Settings):
             in 250 steps, three times in a row. 0 plays all steps.
         starts: how many initial games are tried for ``trial`` steps; the one whose windows are best given back and
             least told from moved ones is played on. No ground truth is asked.
-        held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none.
+        held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none;
+            resolution: below which deviations, relative to the latent's size, do not count for it.
         seed, device, dtype, checkpoint, checkpoint_every, progress: as for ``LieGAN``.
 
     After ``fit``: ``symmetry_`` (encoder, decoder and algebra), ``algebra_``, ``equation_`` (an ``Equation`` or
@@ -86,6 +87,7 @@ class LaLiGAN(LatentRules, Settings):
     trial: int = 300
     held_out: float = 0.2
     judge_steps: int = 600
+    resolution: float = 0.05
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
@@ -248,20 +250,19 @@ class LaLiGAN(LatentRules, Settings):
 
     def _judge(self, game: LatentGame, best: Players, kept: Windows) -> None:
         """Held-out errors, a fresh critic, and the diagnosis."""
-        windows = {"fitted": game.windows, "kept": kept}
+        windows, random = {"fitted": game.windows, "kept": kept}, torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             z = {name: encoded(best.autoencoder, w) for name, w in windows.items()}
             self.reconstruction_error_ = reconstruction_error(best.autoencoder, kept)
             self.equivariance_error_ = equivariance_error(best, kept, z["kept"])
         self.verdict_ = None
         if game.plays and self.judge_steps:
-            samples = [samples_of(z[name], windows[name]) for name in windows]
+            samples = [samples_of(z[name], windows[name], self.resolution, random) for name in windows]
             algebra = LieAlgebra(self.algebra_.basis, self.algebra_.law)
             self.verdict_ = weigh(
                 algebra, *samples, steps=self.judge_steps, seed=self.seed, device=self.device
             )
-        flat = z["kept"].flatten(0, 1).cpu()
-        random = torch.Generator().manual_seed(self.seed)
+        flat = torch.cat([part.flatten(0, 1) for part in z.values()]).cpu()
         self.diagnosis_ = diagnose(
             flat, self.algebra_.basis, self.algebra_.sample(len(flat), random),
             learned=game.plays and isinstance(best.group, LatentGenerator), centred=game.plays,
@@ -269,7 +270,7 @@ class LaLiGAN(LatentRules, Settings):
         )  # fmt: skip
 
     def _fingerprint(self) -> str:
-        free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")
+        free = ("checkpoint", "checkpoint_every", "progress", "judge_steps", "resolution")
         return str({name: value for name, value in self.config().items() if name not in free})
 
 

@@ -47,10 +47,15 @@ def equivariance_error(players: Players, windows: Windows, z: Tensor) -> float |
     return float((z[:, 1:] - moved).square().mean().sqrt() / (z - z.mean((0, 1))).square().mean().sqrt())
 
 
-def samples_of(z: Tensor, windows: Windows) -> Samples:
-    """Windows z (n, w, k) with their labels, as ``certify`` reads them."""
+def samples_of(z: Tensor, windows: Windows, resolution: float, random: torch.Generator) -> Samples:
+    """Windows z (n, w, k) with their labels, as ``certify`` reads them, blurred by ``resolution`` of their size.
+
+    Data on a thin set give any error away, however small; blurred, errors below the resolution are forgiven.
+    """
     index = _index(windows)
     vectors, numbers = z.double().cpu(), windows.invariants(index)
+    blur = torch.randn(vectors.shape, generator=random, dtype=vectors.dtype)
+    vectors = vectors + resolution * vectors.square().mean().sqrt() * blur
     none = vectors.new_zeros(len(vectors), 0)
     scalars = none if numbers is None else numbers.double().cpu()
     x = Part(vectors=vectors, scalars=scalars)

@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["Windows"]
 
 FEW = 5  # fewer trajectories than this are each cut in time, rather than held out whole
-BLOCKS = 5  # and so many stretches of each are held out, so that slow changes are seen from both sides
+BLOCKS = 3  # and so many stretches of each are held out, so that slow changes are seen from both sides
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +81,7 @@ class Windows:
 
         Windows that reach from one part into the other are left out, so no held-out snapshot is trained on.
         """
-        m, length = self.points.shape[:2]
+        m = len(self.points)
         if m >= FEW:
             order = torch.randperm(m, generator=torch.Generator().manual_seed(seed))
             kept = torch.zeros(m, dtype=torch.bool)
@@ -93,9 +93,10 @@ class Windows:
         )
 
     def _touches(self, held_out: float, whole: bool) -> Tensor:
-        """Which windows lie in the held-out stretches, one at the end of each of ``BLOCKS``: wholly, or at all."""
-        length = self.points.shape[1]
-        block = length / BLOCKS
+        """Which windows lie in the held-out stretches, at the ends of a few blocks of time: wholly, or at all."""
+        length, reach = self.points.shape[1], (self.window - 1) * self.stride
+        fitting = [n for n in range(1, BLOCKS + 1) if length * held_out / n >= 2 * reach]
+        block = length / max(fitting, default=1)
         kept = torch.arange(length, device=self.starts.device) % block >= block * (1 - held_out)
         times = self.starts[:, 1:] + torch.arange(self.window, device=self.starts.device) * self.stride
         return kept[times].all(1) if whole else kept[times].any(1)

@@ -1,0 +1,165 @@
+import math
+
+import pytest
+import torch
+from conftest import LEARNED
+
+from discover import LaLiGAN
+from discover.joint import JointEquation
+from equivariant import catalogue, cosine
+
+QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "judge_steps": 100,
+         "rate": 1e-2, "gan_weight": 0.03, "progress": False}  # fmt: skip
+BRIEF = QUICK | {"width": 8, "steps": 60, "cooldown": 30, "judge_steps": 0}
+
+
+SOME = torch.randn(2, 20, 4)
+
+
+def curved_circle(m: int = 60, size: int = 20, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Trajectories (m, 30, size) of a uniform turn of 0.1 a step from everywhere, bent into R^20."""
+    random = torch.Generator().manual_seed(0)
+    start = 2 * math.pi * torch.arange(m, dtype=torch.float64)[:, None] / m
+    angle = start + 0.1 * torch.arange(30, dtype=torch.float64)
+    into, out = (torch.randn(shape, generator=random, dtype=torch.float64) for shape in ((2, 40), (40, size)))
+    circle = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    return (torch.tanh(circle @ into) @ out).to(dtype)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> LaLiGAN:
+    return LaLiGAN(**QUICK).fit(curved_circle())
+
+
+def test_finds_the_turn_in_a_curved_circle(fitted):
+    assert cosine(fitted.algebra_, catalogue.rotation(2)) > 1 - LEARNED
+    assert fitted.symmetry_.inner_product().violation < 5 * LEARNED
+    assert fitted.reconstruction_error_ < 10 * LEARNED
+
+
+def test_the_latent_moves_as_its_generator_says(fitted):
+    """One step of time is a turn of 0.1 in the latent: the data were never told so."""
+    z = fitted.symmetry_.encode(curved_circle())
+    angle = torch.atan2(z[..., 1], z[..., 0])
+    steps = torch.remainder(angle.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
+    assert abs(float(steps.mean().abs()) / 0.1 - 1) < 2 * LEARNED
+    assert float(steps.std()) < 0.1 * 0.2
+
+
+def test_nothing_wrong_is_said_of_a_good_latent(fitted):
+    assert not {"collapsed latent", "hyperbolic", "nilpotent", "poor reconstruction"} & set(
+        fitted.diagnosis_.flags
+    )
+    assert fitted.algebra_.space == f"latent:{fitted.symmetry_.encoder_digest}"
+    assert fitted.algebra_.provenance["stride"] == fitted.stride_
+
+
+def test_same_seed_same_digest_and_other_seed_another():
+    def run(seed: int) -> str:
+        torch.rand(seed + 1)  # the global generator must not matter
+        return LaLiGAN(seed=seed, **BRIEF).fit(curved_circle(10)).symmetry_.digest
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+class Stop(LaLiGAN):
+    """Breaks off after 40 steps, as Ctrl-C would."""
+
+    def _set_up(self, *args):
+        game = super()._set_up(*args)
+        step = game.step
+
+        def broken(rate, noise):
+            if game.count == 40:
+                raise KeyboardInterrupt
+            return step(rate, noise)
+
+        game.step = broken
+        return game
+
+
+def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
+    x, path = curved_circle(10), tmp_path / "run.ckpt"
+    settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial": 5}
+    whole = LaLiGAN(**settings).fit(x)
+    with pytest.raises(KeyboardInterrupt):
+        Stop(checkpoint=path, **settings).fit(x)
+    assert path.exists()
+    resumed = LaLiGAN(checkpoint=path, **settings).fit(x)
+    assert resumed.symmetry_.digest == whole.symmetry_.digest
+    with pytest.raises(ValueError, match="other settings or data"):
+        LaLiGAN(checkpoint=path, **(settings | {"seed": 5})).fit(x)
+
+
+def test_float64_is_played_in_float64():
+    fitted = LaLiGAN(dtype="float64", **BRIEF).fit(curved_circle(10, dtype=torch.float64))
+    assert fitted.symmetry_.encode(curved_circle(4, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_known_elements_are_fitted_without_a_critic():
+    """Two snapshots a known turn apart, in a conv1d ring: the encoder turns with them."""
+    random = torch.Generator().manual_seed(0)
+    start, move = 2 * math.pi * torch.rand(600, 1, generator=random), torch.randn(600, 1, 1, generator=random)
+    angle = torch.cat([start, start + move[:, :, 0]], dim=1)
+    grid = 2 * math.pi * torch.arange(16) / 16
+    rings = (2 * (grid - angle[..., None]).cos()).exp()
+    settings = QUICK | {"steps": 300, "cooldown": 250, "width": 8, "depth": 2, "rate": 1e-2}
+    fitted = LaLiGAN(structure="so(2)", encoder="conv1d", padding="circular", **settings)
+    fitted.fit(rings, coefficients=move)
+    assert fitted.verdict_ is None
+    assert fitted.equivariance_error_ < 0.1
+    assert all("critic" not in row for row in fitted.history_)
+
+
+def test_an_equation_is_learned_beside():
+    settings = BRIEF | {"gan_weight": 0.0, "steps": 200, "cooldown": 100}
+    fitted = LaLiGAN(equation=JointEquation(degree=1, threshold_every=1), **settings)
+    fitted.fit(curved_circle(10), dt=0.1)
+    assert fitted.equation_ is not None
+    assert fitted.equation_.dim == 2
+    assert "equation_latent" in fitted.history_[-1]
+
+
+def test_a_planted_collapse_is_told():
+    """Without an anchor and without reconstruction the encoder shrinks to a point, which every g keeps."""
+    settings = QUICK | {"steps": 150, "cooldown": 50, "judge_steps": 0}
+    fitted = LaLiGAN(**(settings | {"anchor_weight": 0.0, "reconstruction_weight": 0.0, "gan_weight": 1.0}))
+    fitted.fit(curved_circle(10))
+    assert not fitted.diagnosis_
+    assert {"collapsed latent", "poor reconstruction"} & set(fitted.diagnosis_.flags)
+    assert "Not to be trusted" in str(fitted.diagnosis_)
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "sentence"),
+    [
+        ({}, {"trajectories": torch.randn(50, 1, 4)}, "every rotation"),
+        ({"window": 1}, {"trajectories": torch.randn(5, 20, 4)}, "every rotation"),
+        ({}, {"trajectories": torch.full((2, 20, 4), torch.nan)}, "must be finite"),
+        ({}, {"trajectories": torch.ones(2, 40, 4)}, "must differ"),
+        ({}, {"trajectories": torch.randn(20, 4)}, "shape"),
+        ({"stride": 30}, {"trajectories": SOME}, "smaller stride"),
+        ({"structure": "so(5)"}, {"trajectories": SOME}, "latent_dim=5"),
+        ({"structure": "round"}, {"trajectories": SOME}, "unknown structure"),
+        ({"structure": "2*free(3)"}, {"trajectories": SOME}, "acts on 6"),
+        ({"encoder": "gnn"}, {"trajectories": SOME}, "unknown encoder"),
+        ({"encoder": "conv2d"}, {"trajectories": SOME}, "conv2d takes"),
+        ({"held_out": 1.0}, {"trajectories": SOME}, "held_out"),
+        ({"structure": "so(2)"}, {"trajectories": SOME, "coefficients": torch.randn(2, 20, 1)}, "T - 1"),
+        ({"structure": "so(2)"}, {"trajectories": SOME, "coefficients": torch.randn(2, 19, 3)}, "1 entries"),
+        ({}, {"trajectories": SOME, "coefficients": torch.randn(2, 19, 1)}, "given group"),
+        ({}, {"trajectories": SOME, "labels": torch.randn(3)}, "labels must have shape"),
+        ({}, {"trajectories": SOME, "rates": torch.randn(2, 19, 4)}, "rates must have shape"),
+        ({"equation": JointEquation()}, {"trajectories": SOME}, "rates of change"),
+    ],
+)  # fmt: skip
+def test_refusals_say_what_was_wanted(settings, data, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        LaLiGAN(**(BRIEF | settings)).fit(**data)
+
+
+def test_labels_make_single_samples_worth_playing():
+    x = torch.randn(200, 1, 3)
+    for labels in (x[:, 0].norm(dim=1), (x[:, 0].norm(dim=1) > 1.5).long()):
+        assert LaLiGAN(**BRIEF).fit(x, labels=labels).algebra_.n_generators == 1

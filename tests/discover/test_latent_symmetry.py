@@ -1,0 +1,120 @@
+import math
+
+import pytest
+import torch
+from conftest import EXACT
+
+from discover.autoencoder import Architecture, Autoencoder
+from discover.latent_symmetry import LatentSymmetry, inner_product
+from equivariant import EMLP, LieAlgebra, catalogue
+from equivariant.rep import Scalar, V
+
+
+@pytest.fixture
+def symmetry(generator) -> LatentSymmetry:
+    torch.manual_seed(0)
+    about = Architecture(encoder="mlp", shape=(3, 4), latent_dim=2, modes=5, width=8, depth=2)
+    autoencoder = Autoencoder(about).double()
+    modes = torch.linalg.qr(torch.randn(12, 5, generator=generator, dtype=torch.float64)).Q.mT
+    autoencoder.reduction.modes.copy_(modes)
+    return LatentSymmetry(autoencoder, catalogue.rotation(2))
+
+
+def test_saved_and_loaded_gives_equal_outputs(symmetry, tmp_path):
+    path = tmp_path / "latent.safetensors"
+    symmetry.save(path)
+    loaded = LatentSymmetry.load(path)
+    x = torch.randn(4, 3, 4, dtype=torch.float64)
+    assert loaded.digest == symmetry.digest
+    assert loaded.encode(x).equal(symmetry.encode(x))
+    assert loaded.decode(loaded.encode(x)).equal(symmetry.decode(symmetry.encode(x)))
+    assert loaded.algebra.space == f"latent:{loaded.encoder_digest}"
+
+
+def test_a_changed_file_is_refused(symmetry, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path = tmp_path / "latent.safetensors"
+    symmetry.save(path)
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    bias = next(name for name in tensors if name.endswith("bias"))
+    save_file(tensors | {bias: tensors[bias] + 1}, path, metadata)
+    with pytest.raises(ValueError, match="digest"):
+        LatentSymmetry.load(path)
+    save_file(tensors | {bias: tensors[bias] * math.nan}, path, metadata)
+    with pytest.raises(ValueError, match="NaN"):
+        LatentSymmetry.load(path)
+    save_file({name: t for name, t in tensors.items() if name != bias}, path, metadata)
+    with pytest.raises(ValueError, match="valid latent symmetry"):
+        LatentSymmetry.load(path)
+    save_file(tensors, path, metadata | {"format": "lie-algebra/1"})
+    with pytest.raises(ValueError, match="latent-symmetry/1"):
+        LatentSymmetry.load(path)
+    path.write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        LatentSymmetry.load(path)
+    with pytest.raises(FileNotFoundError):
+        LatentSymmetry.load(tmp_path / "none")
+
+
+def test_acts_between_encoder_and_decoder(symmetry):
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    g = symmetry.sample(5)
+    wanted = symmetry.decode(torch.einsum("nij,nj->ni", g, symmetry.encode(x)))
+    torch.testing.assert_close(symmetry.act(g, x), wanted, rtol=EXACT, atol=EXACT)
+    assert not torch.allclose(symmetry.act(g, x), symmetry.decode(symmetry.encode(x)))
+    orbit = symmetry.flow(x, torch.tensor([0.0, 2 * math.pi, 1.0], dtype=torch.float64))
+    assert orbit.shape == (3, 5, 3, 4)
+    torch.testing.assert_close(orbit[0], orbit[1], rtol=EXACT, atol=EXACT)
+    quarter = catalogue.rotation(2).element(torch.tensor([1.0], dtype=torch.float64))
+    torch.testing.assert_close(orbit[2], symmetry.act(quarter, x), rtol=EXACT, atol=EXACT)
+
+
+def test_as_an_augmentation_one_element_moves_a_whole_window(symmetry):
+    x = torch.randn(6, 2, 3, 4, dtype=torch.float64)
+    moved = symmetry(x, torch.Generator().manual_seed(0))
+    g = symmetry.sample(6, torch.Generator().manual_seed(0))
+    for step in range(2):
+        torch.testing.assert_close(moved[:, step], symmetry.act(g, x[:, step]), rtol=EXACT, atol=EXACT)
+
+
+def test_latent_models_take_the_algebra(symmetry):
+    model = EMLP(V, Scalar, symmetry.algebra, hidden=8, layers=1).double()
+    z = symmetry.encode(torch.randn(4, 3, 4, dtype=torch.float64))
+    g = symmetry.sample(4)
+    torch.testing.assert_close(model(torch.einsum("nij,nj->ni", g, z)), model(z), rtol=1e-8, atol=1e-10)
+
+
+def test_a_copy_elsewhere_keeps_what_it_is(symmetry):
+    other = symmetry.to(torch.float32)
+    x = torch.randn(4, 3, 4)
+    torch.testing.assert_close(other.encode(x), symmetry.encode(x.double()).float(), rtol=1e-4, atol=1e-5)
+
+
+def test_inner_product_of_an_ellipse():
+    stretch = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))
+    L = stretch @ catalogue.rotation(2).basis @ torch.linalg.inv(stretch)
+    found = inner_product(L)
+    wanted = torch.linalg.inv(stretch @ stretch)
+    torch.testing.assert_close(found.metric, wanted * (2 / wanted.trace()), rtol=EXACT, atol=EXACT)
+    assert found.violation < EXACT
+    torch.testing.assert_close(found.skewed, -found.skewed.mT, rtol=EXACT, atol=EXACT)
+
+
+def test_no_inner_product_is_kept_by_a_boost():
+    assert inner_product(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).violation > 0.5
+
+
+def test_the_inner_product_of_a_turn_in_space():
+    assert inner_product(catalogue.rotation(3).basis[:1]).violation < EXACT
+
+
+def test_refuses_what_does_not_fit(symmetry):
+    with pytest.raises(ValueError, match="latent space of 2"):
+        LatentSymmetry(symmetry.autoencoder, LieAlgebra(torch.zeros(1, 3, 3)))
+    with pytest.raises(ValueError, match="snapshots must have shape"):
+        symmetry.encode(torch.randn(4, 12))
+    with pytest.raises(ValueError, match="latent vectors"):
+        symmetry.decode(torch.randn(4, 3))
