@@ -163,6 +163,7 @@ class _Seed:
 
     def run(self) -> SeedResult:
         """All stages; the files of the seed are written at its end."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._timed("simulation"):
             data = self.study.simulate(self.name, self.seed)
         with self._timed("discovery"):

@@ -1,0 +1,251 @@
+import csv
+import json
+
+import pytest
+import torch
+
+from discover.autoencoder import Architecture, Autoencoder
+from discover.equation import Equation
+from discover.latent_symmetry import LatentSymmetry
+from discover.library import PolynomialLibrary
+from equivariant import LieAlgebra
+from tasks.latent import study as studies
+from tasks.latent.data import Trajectories
+from tasks.latent.equations import find_equation, latent_motion
+from tasks.latent.outcome import LatentOutcome, SeedResult
+from tasks.latent.report import finish
+from tasks.latent.study import LatentStudy
+from tasks.latent.systems import SYSTEMS, System, Target
+
+TURN = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
+
+
+def circle(seed=0, n=3, steps=200, time_step=0.05):
+    """Circles of several radii, with exact rates: z1' = -z2, z2' = z1."""
+    radius = 0.5 + torch.rand(n, 1, generator=torch.Generator().manual_seed(seed))
+    angle = time_step * torch.arange(steps) + torch.arange(n)[:, None]
+    states = radius[..., None] * torch.stack([angle.cos(), angle.sin()], dim=-1)
+    rates = torch.stack([-states[..., 1], states[..., 0]], dim=-1)
+    return Trajectories(
+        name="circle", states=states, time_step=time_step, coordinates=("x", "y"), rates=rates
+    )
+
+
+class StubLaLiGAN:
+    """In place of the estimator: a linear autoencoder that knows the plane, and a record of what it was given."""
+
+    cooldown = 10
+    runs: list = []  # noqa: RUF012
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+    def fit(self, trajectories, coefficients=None, rates=None):
+        StubLaLiGAN.runs.append(self.settings | {"coefficients": coefficients, "rates": rates})
+        self.symmetry_ = LatentSymmetry(plane(), LieAlgebra(TURN.double()))
+        self.reconstruction_error_, self.diagnosis_ = 0.0, "Nothing wrong was seen."
+        self.history_ = [{"step": 50.0, "reconstruction": 1e-3}, {"step": 100.0, "reconstruction": 1e-4}]
+        linear = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+        self.equation_ = Equation(PolynomialLibrary(dim=2, degree=1, constant=False), linear)
+        return self
+
+
+def plane():
+    """An autoencoder of (2,) that changes nothing."""
+    made = Autoencoder(Architecture(encoder="mlp", shape=(2,), latent_dim=2, modes=0, width=4, depth=0))
+    for module in made.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.eye_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    return made
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """The study with the stub and the circle instead of LaLiGAN and the systems' data."""
+    StubLaLiGAN.runs = []
+    known = System(
+        title="Circle",
+        simulate=lambda seed, discard, quick: circle(seed),
+        settings={"latent_dim": 2},
+        energy=lambda x: x.square().sum(-1),
+        forecast=True,
+        baseline=True,
+        targets=(
+            Target(measure="energy_drift", at_most=0.02),
+            Target(measure="terms", at_least=2, at_most=2),
+        ),
+    )
+    monkeypatch.setitem(SYSTEMS, "circle", known)
+    monkeypatch.setattr(studies, "LaLiGAN", StubLaLiGAN)
+    return StubLaLiGAN.runs
+
+
+@pytest.fixture
+def study(tmp_path, stub):
+    return LatentStudy(out=tmp_path / "run", seeds=2, progress=False)
+
+
+def test_a_run_leaves_everything_in_one_folder(study, stub):
+    said = []
+    outcome = study.run("circle", said.append)
+    page = finish(study, outcome)
+    left = {path.name for path in study.out.iterdir()}
+    assert {
+        "results.json",
+        "results.csv",
+        "equations.txt",
+        "report.html",
+        "orbit.gif",
+        "seed-0",
+        "seed-1",
+    } <= left
+    assert "symmetry.safetensors" in {path.name for path in (study.out / "seed-0").iterdir()}
+    assert [result.seed for result in outcome.results] == [0, 1]
+    assert len(said) == 2
+    assert "<svg" in page.read_text()
+    assert (study.out / "orbit.gif").stat().st_size < 1_500_000
+    assert (study.out / "orbit.gif").read_bytes()[:3] == b"GIF"
+    assert len(stub) == 4  # two seeds, each with its baseline
+
+
+def test_figures_of_a_known_circle_are_known(study):
+    (first, _) = study.run("circle").results
+    assert first.measures["cosine_inner"] == pytest.approx(1)
+    assert first.measures["energy_drift"] < 1e-5
+    assert first.measures["terms"] == 2
+    assert first.measures["coefficient_mismatch"] < 1e-4
+    assert first.measures["equation_frequency"] == pytest.approx(1, rel=1e-4)
+    assert first.measures["forecast_end"] < 1e-3
+    assert first.measures["forecast_end_euler"] > 0.05
+    assert first.equations["symmetry"] == "z1' = -z2\nz2' = z1"
+    assert set(first.equations) == {"symmetry", "constrained", "baseline"}
+    assert first.curves["symmetry, rk"].shape == (200,)
+
+
+def test_files_say_what_made_them(study):
+    finish(study, study.run("circle"))
+    content = json.loads((study.out / "results.json").read_text())
+    assert content["command"].startswith("liesmith latent circle --out")
+    assert "--seeds 2" in content["command"]
+    assert content["config"]["laligan"] == {"latent_dim": 2}
+    assert len(content["data"]["digest"]) == 64
+    assert content["environment"]["versions"]["torch"]
+    assert content["targets"][0]["measure"] == "energy_drift"
+    with (study.out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    assert float(rows[0]["terms"]) == 2
+    assert "seed 0, symmetry:\nz1' = -z2" in (study.out / "equations.txt").read_text()
+
+
+def test_finished_seeds_are_kept_and_an_unfinished_one_is_made(study, stub):
+    study.run("circle")
+    (study.out / "seed-1" / "result.json").unlink()
+    stub.clear()
+    again = study.run("circle")
+    assert [run["seed"] for run in stub] == [1, 1]
+    assert len(again.results) == 2
+
+
+def test_seeds_of_other_processes_are_counted(study):
+    LatentStudy(out=study.out, seed=5, progress=False).run("circle")
+    study.seeds = 1
+    assert [result.seed for result in study.run("circle").results] == [0, 5]
+
+
+def test_a_folder_of_other_settings_is_refused(study):
+    study.run("circle")
+    with pytest.raises(ValueError, match="other settings"):
+        LatentStudy(out=study.out, steps=7, progress=False).run("circle")
+
+
+def test_each_stage_has_its_own_checkpoint_and_the_baseline_no_critic(study, stub):
+    study.seeds = 1
+    study.run("circle")
+    discovery, baseline = stub
+    assert discovery["checkpoint"] == study.out / "seed-0" / "checkpoints" / "discovery.pt"
+    assert baseline["checkpoint"] != discovery["checkpoint"]
+    assert baseline["gan_weight"] == 0
+    assert baseline["equation"].degree == 2
+    assert baseline["rates"] is not None
+    study.baseline = False
+
+
+def test_held_out_data_differ_from_what_was_learned_from():
+    system = SYSTEMS["double-bump"]
+    held = system.held_out(0, 0, True)
+    assert held is not None
+    assert held.digest != system.simulate(0, 0, True).digest
+    assert SYSTEMS["reaction-diffusion"].held_out(0, 0, True) is None
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if "diffusion" not in name])
+def test_every_system_simulates_quickly(name):
+    data = SYSTEMS[name].simulate(0, 0, True)
+    assert len(data) > 10
+    assert (data.coefficients is None) == (SYSTEMS[name].degree > 0)
+
+
+def test_latent_rates_are_pushed_through_the_encoder(stub, study):
+    data = SYSTEMS["circle"].simulate(0, 0, False)
+    symmetry = study_symmetry(study)
+    z, rates = latent_motion(symmetry, data, most=100)
+    assert len(z) <= 100
+    assert torch.allclose(rates, torch.stack([-z[:, 1], z[:, 0]], dim=-1), atol=1e-6)
+    constrained = find_equation(z, rates, degree=2, symmetry=symmetry)
+    assert constrained.terms == 2
+    with pytest.raises(ValueError, match="rates"):
+        latent_motion(symmetry, SYSTEMS["double-bump"].simulate(0, 0, True))
+
+
+def study_symmetry(study):
+    study.run("circle")
+    return LatentSymmetry.load(study.out / "seed-0" / "symmetry.safetensors")
+
+
+def test_a_target_is_met_by_numbers_alone():
+    target = Target(measure="terms", at_least=2, at_most=2)
+    assert target.met(2.0)
+    assert not target.met(3.0)
+    assert not target.met(None)
+    assert not target.met(float("nan"))
+    assert str(target) == "at least 2 and at most 2"
+
+
+def test_medians_leave_out_what_has_no_value():
+    results = [
+        SeedResult(seed=i, run="", measures={"drift": value}) for i, value in enumerate([0.01, None, 0.03])
+    ]
+    outcome = LatentOutcome(
+        system="x", title="x", targets=(Target(measure="drift", at_most=0.02),), results=results
+    )
+    (row,) = outcome.summary
+    assert row["median"] == pytest.approx(0.02)
+    assert (row["seeds"], row["met"]) == (2, 1)
+    assert "1 of 3 seeds" in outcome.text()
+
+
+def test_what_is_not_finite_becomes_none_on_disk(tmp_path):
+    SeedResult(seed=1, run="r", measures={"a": float("inf"), "b": 1.0}).save(tmp_path)
+    back = SeedResult.load(tmp_path)
+    assert back is not None
+    assert back.measures == {"a": None, "b": 1.0}
+    assert SeedResult.load(tmp_path / "nowhere") is None
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(ValueError, match="no result"):
+        SeedResult.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "says"),
+    [
+        ({}, "sun", "unknown system 'sun'; choose from"),
+        ({"seeds": 0}, "pendulum", "seeds"),
+        ({"steps": 0}, "pendulum", "steps"),
+        ({"discard": -1}, "pendulum", "discard"),
+    ],
+)
+def test_settings_without_meaning_are_refused(settings, name, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        LatentStudy(out=tmp_path, progress=False, **settings).run(name)
