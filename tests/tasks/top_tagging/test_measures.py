@@ -49,6 +49,9 @@ def test_measures_against_brute_force(digits):
         passing = brute_background(scores, label, efficiency)
         assert rejection.estimate.value == pytest.approx(1 / passing)
         assert rejection.passed == round(200 * passing)
+        low, high = rejection.estimate.low, rejection.estimate.high
+        assert 1 <= low <= rejection.estimate.value <= high
+        assert rejection.at_least < rejection.estimate.value
 
 
 def test_calibration_error_against_brute_force():
