@@ -39,12 +39,14 @@ def reconstruction_error(autoencoder: Autoencoder, windows: Windows) -> float:
 
 
 def equivariance_error(players: Players, windows: Windows, z: Tensor) -> float | None:
-    """Relative error |phi(g x) - g phi(x)| / |z - mean| over known elements; ``None`` where none are known."""
+    """Relative error |phi(g x) - g phi(x)| / |z - mean|, each coordinate against its own size; else ``None``."""
     w = windows.moves(_index(windows))
     if w is None or not isinstance(players.group, GivenGroup):
         return None
     moved = torch.einsum("nwij,nwj->nwi", players.group.element(w), z[:, :-1])
-    return float((z[:, 1:] - moved).square().mean().sqrt() / (z - z.mean((0, 1))).square().mean().sqrt())
+    errors = (z[:, 1:] - moved).square().mean((0, 1))
+    variance = (z - z.mean((0, 1))).square().mean((0, 1))
+    return float((errors / variance.clamp_min(1e-12)).mean().sqrt())
 
 
 def samples_of(z: Tensor, windows: Windows, resolution: float, random: torch.Generator) -> Samples:

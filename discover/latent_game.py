@@ -146,8 +146,10 @@ class LatentGame:
         if w is None or not isinstance(self.players.group, GivenGroup):
             return z.new_zeros(())
         moved = torch.einsum("nwij,nwj->nwi", self.players.group.element(w), z[:, :-1])
-        variance = (z - z.mean((0, 1))).square().mean()
-        losses["equivariance"] = (z[:, 1:] - moved).square().mean() / variance.clamp_min(1e-12)
+        # each coordinate against its own variance: none can shrink out of the others' sight
+        variance = (z - z.mean((0, 1))).square().mean((0, 1))
+        errors = (z[:, 1:] - moved).square().mean((0, 1))
+        losses["equivariance"] = (errors / variance.clamp_min(1e-12)).mean()
         return self.rules.equivariance_weight * losses["equivariance"]
 
     def _equation(self, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
@@ -206,9 +208,11 @@ class LatentGame:
         return equation.settings
 
     def _set_rate(self, rate: float) -> None:
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["rate"]
+        """The kept players cool; the critic does not, so that it stays their match to the end."""
+        for group in self.optimizers["kept"].param_groups:
+            group["lr"] = rate * group["rate"]
+        for group in self.optimizers["critic"].param_groups if self.plays else ():
+            group["lr"] = group["rate"]
 
     def state_dict(self) -> dict:
         """Everything the next step reads: players, averages, optimisers, randomness."""
