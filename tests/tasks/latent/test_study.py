@@ -1,15 +1,17 @@
 import csv
 import json
+from typing import ClassVar
 
 import pytest
 import torch
 
 from discover.autoencoder import Architecture, Autoencoder
 from discover.equation import Equation
+from discover.laligan import LaLiGAN
 from discover.latent_symmetry import LatentSymmetry
 from discover.library import PolynomialLibrary
 from equivariant import LieAlgebra
-from tasks.latent import study as studies
+from tasks.latent import seed as seeds
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
 from tasks.latent.outcome import LatentOutcome, SeedResult
@@ -31,17 +33,13 @@ def circle(seed=0, n=3, steps=200, time_step=0.05):
     )
 
 
-class StubLaLiGAN:
+class StubLaLiGAN(LaLiGAN):
     """In place of the estimator: a linear autoencoder that knows the plane, and a record of what it was given."""
 
-    cooldown = 10
-    runs: list = []  # noqa: RUF012
-
-    def __init__(self, **settings):
-        self.settings = settings
+    runs: ClassVar[list] = []
 
     def fit(self, trajectories, coefficients=None, rates=None):
-        StubLaLiGAN.runs.append(self.settings | {"coefficients": coefficients, "rates": rates})
+        self.runs.append(vars(self) | {"rates": rates})
         self.symmetry_ = LatentSymmetry(plane(), LieAlgebra(TURN.double()))
         self.reconstruction_error_, self.diagnosis_ = 0.0, "Nothing wrong was seen."
         self.history_ = [{"step": 50.0, "reconstruction": 1e-3}, {"step": 100.0, "reconstruction": 1e-4}]
@@ -60,10 +58,9 @@ def plane():
     return made
 
 
-@pytest.fixture
-def stub(monkeypatch):
+@pytest.fixture(scope="module")
+def stub():
     """The study with the stub and the circle instead of LaLiGAN and the systems' data."""
-    StubLaLiGAN.runs = []
     known = System(
         title="Circle",
         simulate=lambda seed, discard, quick: circle(seed),
@@ -76,21 +73,31 @@ def stub(monkeypatch):
             Target(measure="terms", at_least=2, at_most=2),
         ),
     )
-    monkeypatch.setitem(SYSTEMS, "circle", known)
-    monkeypatch.setattr(studies, "LaLiGAN", StubLaLiGAN)
-    return StubLaLiGAN.runs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SYSTEMS, "circle", known)
+        patch.setattr(seeds, "LaLiGAN", StubLaLiGAN)
+        yield StubLaLiGAN.runs
 
 
 @pytest.fixture
 def study(tmp_path, stub):
+    stub.clear()
     return LatentStudy(out=tmp_path / "run", seeds=2, progress=False)
 
 
-def test_a_run_leaves_everything_in_one_folder(study, stub):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, stub):
+    """One run with its page, shared by the tests that look at what it left."""
+    study = LatentStudy(out=tmp_path_factory.mktemp("circle"), seeds=2, progress=False)
     said = []
     outcome = study.run("circle", said.append)
-    page = finish(study, outcome)
-    left = {path.name for path in study.out.iterdir()}
+    finish(study, outcome)
+    return study.out, outcome, said
+
+
+def test_a_run_leaves_everything_in_one_folder(finished):
+    folder, outcome, said = finished
+    left = {path.name for path in folder.iterdir()}
     assert {
         "results.json",
         "results.csv",
@@ -100,17 +107,16 @@ def test_a_run_leaves_everything_in_one_folder(study, stub):
         "seed-0",
         "seed-1",
     } <= left
-    assert "symmetry.safetensors" in {path.name for path in (study.out / "seed-0").iterdir()}
+    assert "symmetry.safetensors" in {path.name for path in (folder / "seed-0").iterdir()}
     assert [result.seed for result in outcome.results] == [0, 1]
     assert len(said) == 2
-    assert "<svg" in page.read_text()
-    assert (study.out / "orbit.gif").stat().st_size < 1_500_000
-    assert (study.out / "orbit.gif").read_bytes()[:3] == b"GIF"
-    assert len(stub) == 4  # two seeds, each with its baseline
+    assert "<svg" in (folder / "report.html").read_text()
+    assert (folder / "orbit.gif").stat().st_size < 1_500_000
+    assert (folder / "orbit.gif").read_bytes()[:3] == b"GIF"
 
 
-def test_figures_of_a_known_circle_are_known(study):
-    (first, _) = study.run("circle").results
+def test_figures_of_a_known_circle_are_known(finished):
+    first = finished[1].results[0]
     assert first.measures["cosine_inner"] == pytest.approx(1)
     assert first.measures["energy_drift"] < 1e-5
     assert first.measures["terms"] == 2
@@ -123,20 +129,30 @@ def test_figures_of_a_known_circle_are_known(study):
     assert first.curves["symmetry, rk"].shape == (200,)
 
 
-def test_files_say_what_made_them(study):
-    finish(study, study.run("circle"))
-    content = json.loads((study.out / "results.json").read_text())
+def test_files_say_what_made_them(finished):
+    folder = finished[0]
+    content = json.loads((folder / "results.json").read_text())
     assert content["command"].startswith("liesmith latent circle --out")
     assert "--seeds 2" in content["command"]
     assert content["config"]["laligan"] == {"latent_dim": 2}
     assert len(content["data"]["digest"]) == 64
     assert content["environment"]["versions"]["torch"]
     assert content["targets"][0]["measure"] == "energy_drift"
-    with (study.out / "results.csv").open() as file:
+    with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["seed"] for row in rows] == ["0", "1"]
     assert float(rows[0]["terms"]) == 2
-    assert "seed 0, symmetry:\nz1' = -z2" in (study.out / "equations.txt").read_text()
+    assert "seed 0, symmetry:\nz1' = -z2" in (folder / "equations.txt").read_text()
+
+
+def test_settings_of_the_game_can_be_given(study, stub):
+    study.laligan, study.seeds = "gan_weight=0.5, encoder=mlp", 1
+    study.run("circle")
+    assert (stub[0]["gan_weight"], stub[0]["encoder"]) == (0.5, "mlp")
+    assert stub[1]["gan_weight"] == 0
+    for wrong in ("gan_weigth=1", "gan_weight"):
+        with pytest.raises(ValueError, match="laligan"):
+            LatentStudy(out=study.out, laligan=wrong).run("circle")
 
 
 def test_finished_seeds_are_kept_and_an_unfinished_one_is_made(study, stub):
@@ -169,7 +185,6 @@ def test_each_stage_has_its_own_checkpoint_and_the_baseline_no_critic(study, stu
     assert baseline["gan_weight"] == 0
     assert baseline["equation"].degree == 2
     assert baseline["rates"] is not None
-    study.baseline = False
 
 
 def test_held_out_data_differ_from_what_was_learned_from():
