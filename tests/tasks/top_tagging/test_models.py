@@ -83,7 +83,7 @@ def test_a_metric_that_was_found_is_the_one_used(jets):
 @pytest.mark.parametrize("name", TAGGERS)
 def test_padding_does_not_matter(name, jets):
     batch = Pad()(jets)
-    b, n = batch.mask.shape
+    b = len(batch)
     wider = JetBatch(
         p4=torch.cat([batch.p4, torch.full((b, 3, 4), float("nan")).double()], 1),
         mask=torch.cat([batch.mask, torch.zeros(b, 3, dtype=torch.bool)], 1),
@@ -144,8 +144,9 @@ def test_features_are_the_standard_ones():
     mask = torch.ones(1, 2, dtype=torch.bool)
     found = constituent_features(p4, mask)[0, 0]
     jet_pt, jet_energy = torch.tensor(90.0).sqrt(), 5 + torch.tensor(50.0).sqrt()
-    eta, phi = -torch.asinh(5 / jet_pt), torch.atan2(torch.tensor(4.0), torch.tensor(3.0)) - torch.atan2(
-        torch.tensor(9.0), torch.tensor(3.0)
+    eta, phi = (
+        -torch.asinh(5 / jet_pt),
+        torch.atan2(torch.tensor(4.0), torch.tensor(3.0)) - torch.atan2(torch.tensor(9.0), torch.tensor(3.0)),
     )
     plain = [torch.tensor(5.0).log(), torch.tensor(5.0).log(), (5 / jet_pt).log(), (5 / jet_energy).log()]
     plain += [torch.hypot(eta, phi), eta, phi]
@@ -164,7 +165,7 @@ def test_angles_go_round():
 
 
 def test_what_cannot_be_built_is_told():
-    with pytest.raises(ValueError, match="unknown tagger 'PELICAN'.*LorentzNet, raw"):
+    with pytest.raises(ValueError, match=r"unknown tagger 'PELICAN'.*LorentzNet, raw"):
         build_tagger("PELICAN", TaggerSize.small())
     with pytest.raises(ValueError, match="needs a metric"):
         build_tagger("LieGNN", TaggerSize.small())
