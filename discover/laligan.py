@@ -80,8 +80,8 @@ class LaLiGAN(LatentRules, Settings):
     stride: int | None = None
     equation: JointEquation | None = None
     critic_width: int = 64
-    steps: int = 8000
-    cooldown: int = 5000
+    steps: int = 5000
+    cooldown: int = 4000
     tolerance: float = 0.02
     starts: int = 3
     trial: int = 300

@@ -32,7 +32,8 @@ class LatentRules:
 
     Args:
         batch_size: windows in one step.
-        rate, generator_rate, critic_rate: Adam's, of the autoencoder and equation, the generators, the critic.
+        rate, generator_rate, critic_rate: Adam's, of the autoencoder and equation, the generators, the critic;
+            convolutions want a rate of about 5e-3.
         averaging: decay of the running average of all that is kept.
         noise: standard deviation of the noise on what the critic sees at the start; it fades.
         gan_weight, reconstruction_weight, equivariance_weight: of the terms of the autoencoder's loss; the last is
@@ -43,12 +44,12 @@ class LatentRules:
     """
 
     batch_size: int = 128
-    rate: float = 1e-2
+    rate: float = 2e-2
     generator_rate: float = 1e-2
     critic_rate: float = 2e-3
     averaging: float = 0.995
     noise: float = 0.3
-    gan_weight: float = 0.01
+    gan_weight: float = 0.02
     reconstruction_weight: float = 1.0
     equivariance_weight: float = 1.0
     anchor_weight: float = 0.02
