@@ -95,12 +95,14 @@ def _bumps(seed: int, discard: int, quick: bool) -> Trajectories:
 
 def _solids(seed: int, discard: int, quick: bool) -> Trajectories:
     return (
-        rotating_solids(300, seed=seed, solid=Solid(size=16)) if quick else rotating_solids(5000, seed=seed)
+        rotating_solids(300, seed=seed, solid=Solid(size=16)) if quick else rotating_solids(10_000, seed=seed)
     )
 
 
 QUICK = {"width": 32, "depth": 2, "steps": 300, "cooldown": 100, "starts": 1, "judge_steps": 100}
-QUICK_IMAGES = QUICK | {"width": 8}
+QUICK_IMAGES = QUICK | {"reduction": 0.1}
+BUMPS = {"width": 128, "steps": 4000, "cooldown": 3000, "starts": 1}
+SOLIDS = {"width": 256, "reduction": 0.1, "rate": 1e-3, "steps": 8000, "cooldown": 6000, "starts": 1}
 TRANSIENT = {
     "degree": 3,
     "threshold": 0.01,
@@ -163,13 +165,7 @@ SYSTEMS: dict[str, System] = {
     "double-bump": System(
         title="Two bumps on a ring",
         simulate=_bumps,
-        settings={
-            "latent_dim": 4,
-            "structure": "so(2)+so(2)",
-            "encoder": "conv1d",
-            "padding": "circular",
-            "width": 32,
-        },
+        settings={"latent_dim": 4, "structure": "so(2)+so(2)"} | BUMPS,
         quick=QUICK_IMAGES,
         degree=0,
         targets=EQUIVARIANT,
@@ -177,7 +173,7 @@ SYSTEMS: dict[str, System] = {
     "rotating-object": System(
         title="A solid that turns",
         simulate=_solids,
-        settings={"latent_dim": 9, "structure": "3*so(3)", "encoder": "conv2d", "width": 32},
+        settings={"latent_dim": 9, "structure": "3*so(3)"} | SOLIDS,
         quick=QUICK_IMAGES,
         degree=0,
         targets=EQUIVARIANT,
