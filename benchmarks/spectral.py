@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from discover import Spectral, refine
-from equivariant import LieAlgebra, catalogue, cosine, invariant_metrics
+from equivariant import catalogue, cosine
 from equivariant.compare import subspace_error
 from tasks.results import environment
+from tasks.top_tagging.discovery import discovered_metric
 from tasks.top_tagging.files import load_jets
+from tasks.top_tagging.finding import minkowski_cosine
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
 
@@ -56,7 +58,7 @@ def on_jets(vectors: Tensor, seed: int) -> dict[str, Any]:
     return _common(estimator, seed, seconds) | {
         "subspace_error_to_lorentz": subspace_error(found, lorentz),
         "subspace_error_to_lorentz_and_scaling": subspace_error(found, whole),
-        "metric_cosine": _metric_cosine(found),
+        "metric_cosine": minkowski_cosine(discovered_metric(found)) if found.n_generators else None,
         "refined": refine(found).changes[-1].note,
     }
 
@@ -69,17 +71,6 @@ def _common(estimator: Spectral, seed: int, seconds: float) -> dict[str, Any]:
         "gap": estimator.gap_,
         "seconds": seconds,
     }
-
-
-def _metric_cosine(algebra: LieAlgebra) -> float | None:
-    """|cosine| of the best preserved form of the generators without their traces (a scaling keeps none)."""
-    if algebra.n_generators == 0:
-        return None
-    trace = algebra.basis.diagonal(dim1=1, dim2=2).mean(1)
-    traceless = algebra.basis - trace[:, None, None] * torch.eye(algebra.dim, dtype=algebra.basis.dtype)
-    form = invariant_metrics(LieAlgebra(traceless), count=1).metrics[0]
-    minkowski = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=form.dtype))
-    return float((form * minkowski).sum().abs() / form.norm() / minkowski.norm())
 
 
 def main(

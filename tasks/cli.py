@@ -1,5 +1,6 @@
 """The ``liesmith`` command, one function a subcommand. Flags are fields of the dataclasses that do the work."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -69,7 +70,7 @@ def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None)
     study = study or TopTagging()
     outcome = study.run(_tell)
     finish(study.out, outcome, study.config())
-    print(
+    _tell(
         f"\n{tagging_table(outcome.summaries)}\n\nEverything is in {study.out}; read {study.out}/report.html."
     )
 
@@ -133,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _tell(line: str) -> None:
-    print(line, flush=True)
+    if os.environ.get("RANK", "0") == "0":  # of several processes that do the same, one talks
+        print(line, flush=True)
 
 
 def _say(sentence: str) -> None:

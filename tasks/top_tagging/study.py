@@ -162,6 +162,10 @@ class TopTagging:
             raise ValueError("--quick and --full exclude each other; give one")
         self.plan().check()
         parse_rows(self.rows)
+        if self.devices > 1 and self.jets is None:
+            raise ValueError(
+                "several processes need jets that are there: make them by liesmith jets, give --jets"
+            )
         if self.leading < 1:
             raise ValueError(f"leading must be at least 1, got {self.leading}")
         absent = [package for module, package in NEEDED.items() if find_spec(module) is None]

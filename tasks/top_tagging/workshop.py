@@ -1,5 +1,6 @@
 """Where taggers are made: one training at a time, each a file in the study's folder that is not made twice."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +148,10 @@ class Workshop:
 
     @property
     def device(self) -> torch.device:
-        """Where scores are computed."""
-        there = torch.cuda.is_available()
-        return torch.device("cuda" if self.accelerator in ("cuda", "auto") and there else "cpu")
+        """Where scores are computed: under torchrun every process computes them on its own GPU."""
+        if self.accelerator in ("cuda", "auto") and torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cpu")
 
     @property
     def _judges(self) -> dict[str, str]:
