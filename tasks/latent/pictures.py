@@ -108,7 +108,7 @@ def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = Non
     axis.set_yticks([])
     if snapshot.ndim == 1:
         axis.plot(snapshot, color=COLOURS[0], lw=1.2)
-        axis.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        axis.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))  # bumps may meet
         return
     picture = snapshot.reshape(-1, *snapshot.shape[-2:])[0]
     axis.imshow(picture.numpy(), cmap="RdBu_r" if low < 0 else "gray", vmin=low, vmax=high)
