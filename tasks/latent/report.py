@@ -35,7 +35,7 @@ def finish(study: "LatentStudy", outcome: LatentOutcome) -> Path:
     }
     outcome.write(folder, study.config(outcome.system), about, command)
     symmetry = LatentSymmetry.load(folder / f"seed-{first.seed}" / "symmetry.safetensors")
-    animate_orbit(folder / "orbit.gif", symmetry, data)
+    animate_orbit(folder / "orbit.gif", symmetry, data, start=data.states.shape[:2].numel() // 2)
     page = folder / "report.html"
     write_report(
         page,
