@@ -17,6 +17,7 @@ from discover.predictor import Predictor
 from discover.samples import Samples
 from discover.search_space import SearchSpace, Specification
 from discover.support import normals
+from discover.variety import Variety, vanishing
 from equivariant.algebra import LieAlgebra
 from equivariant.law import CoefficientLaw
 from equivariant.nullspace import NullSpace, null_space
@@ -39,14 +40,16 @@ class Spectral(Estimator):
             from zero, and only values up to ten times it may count as zero.
         least_gap: a smaller gap above the zeros tells no number, so none is found; a given number is taken as it is.
         width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
-        neighbours, thin: of the support, see ``discover.support``. reweightings: rounds in which outliers lose weight.
+        neighbours, thin: of the support, see ``discover.support``; thin=0 leaves the support out.
+        degree, exact: polynomials up to this degree that vanish on the data up to ``exact`` of their monomials'
+            size describe the support exactly; exact=0 does not look for any. reweightings: rounds in which outliers lose weight.
         law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
         held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
         progress: show a bar.
 
     After ``fit``: ``algebra_`` (no generators where none is found), ``spectrum_`` (relative singular values,
     ascending), ``gap_``, ``residual_``, ``verdict_`` (``None`` without generators), ``skill_`` of the network,
-    ``span_``, ``undetermined_``, ``relations_``.
+    ``span_``, ``undetermined_``, ``relations_``, ``variety_`` (in whitened coordinates) and ``equations_``, its text.
     """
 
     n_generators: int | None = None
@@ -60,6 +63,8 @@ class Spectral(Estimator):
     points: int = 4000
     neighbours: int = 16
     thin: float = 0.05
+    degree: int = 2
+    exact: float = 1e-5
     reweightings: int = 4
     law_scale: float = 1.0
     held_out: float = 0.2
@@ -102,6 +107,12 @@ class Spectral(Estimator):
             self.verdict_ = weigh(self.algebra_, fitted, kept, steps=steps, seed=seed, device=device)
         return self
 
+    @property
+    def equations_(self) -> tuple[str, ...]:
+        """The polynomial equations that all vectors obey, in the names of the coordinates."""
+        seen = self.variety_.seen_from(self.space_.whitening.encode)
+        return seen.text(self.algebra_.coordinates)
+
     def _equations(self, samples: Samples, random: torch.Generator) -> Tensor:
         """Rows (n, q, m): what each matrix of the search space violates at each of n data."""
         index = torch.randperm(len(samples), generator=random, device=random.device)[: self.points]
@@ -116,8 +127,9 @@ class Spectral(Estimator):
     def _leaving(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
         """How far each motion (b, n, m, k) of each vector leads out of the support of the vectors: (n, m k, b)."""
         every = samples.x.vectors.flatten(0, 1)
+        self.variety_ = vanishing(every, degree=self.degree, exact=self.exact if self.thin > 0 else 0.0)
         here = chosen.x.vectors.flatten(0, 1)
-        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin)
+        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin, variety=self.variety_)
         out = torch.einsum("nij,bnj->nib", normal, tangents.flatten(1, 2))
         return out.reshape(len(chosen), -1, len(tangents))
 
