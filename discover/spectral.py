@@ -17,7 +17,7 @@ from discover.predictor import Predictor
 from discover.samples import Samples
 from discover.search_space import SearchSpace, Specification
 from discover.support import normals
-from discover.variety import Variety, vanishing
+from discover.variety import vanishing
 from equivariant.algebra import LieAlgebra
 from equivariant.law import CoefficientLaw
 from equivariant.nullspace import NullSpace, null_space
@@ -42,7 +42,8 @@ class Spectral(Estimator):
         width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
         neighbours, thin: of the support, see ``discover.support``; thin=0 leaves the support out.
         degree, exact: polynomials up to this degree that vanish on the data up to ``exact`` of their monomials'
-            size describe the support exactly; exact=0 does not look for any. reweightings: rounds in which outliers lose weight.
+            size describe the support exactly; exact=0 does not look for any.
+        reweightings: rounds in which outliers lose weight.
         law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
         held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
         progress: show a bar.
