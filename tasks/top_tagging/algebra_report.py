@@ -66,7 +66,7 @@ def table(summaries: dict[str, Any]) -> str:
     for name, of in summaries.items():
         cells = [of[column]["median"] if column in of else float("nan") for column in columns]
         n, error, cosine, gap, seconds = cells
-        lines.append(f"{name:<48}{n:>8g}{error:>14.4f}{cosine:>12.6f}{gap:>8.1f}{seconds:>10.1f}")
+        lines.append(f"{name:<48}{n:>8g}{error:>14.2g}{cosine:>12.6f}{gap:>8.1f}{seconds:>10.1f}")
     return "\n".join(lines)
 
 
@@ -151,7 +151,7 @@ def _draw_errors(axis: Any, rows: Sequence[dict[str, Any]], names: Sequence[str]
     axis.axvline(BEST_PUBLISHED, color=COLOURS[1], lw=1, ls="--", label=f"best published, {BEST_PUBLISHED:g}")
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set(xscale="log", xlim=(1e-3, 5), xlabel="subspace error to so(1,3) with scaling [rad]")
+    axis.set(xscale="log", xlim=(1e-9, 5), xlabel="subspace error to so(1,3) with scaling [rad]")
     axis.set_title("every seed")
     axis.legend(frameon=False, fontsize=8)
 

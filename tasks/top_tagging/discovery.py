@@ -25,6 +25,7 @@ __all__ = ["RECIPES", "JetAlgebra", "JetDiscovery", "JetStudy", "discovered_metr
 RECIPES: dict[str, JetDiscovery] = {
     "spectral, 2 constituents": JetDiscovery(),
     "spectral, 10 constituents": JetDiscovery(leading=10),
+    "spectral, 10 constituents, by neighbours": JetDiscovery(leading=10, exact=0.0),
     "spectral, 2 constituents and label": JetDiscovery(labels=True),
     "spectral, 10 constituents and label": JetDiscovery(leading=10, labels=True),
     "spectral, jet": JetDiscovery(vectors="jet"),

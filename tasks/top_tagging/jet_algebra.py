@@ -58,6 +58,8 @@ class JetDiscovery:
         steps: of training; the method's own number where left out.
         thin: of the spectral method: below this part of the local variance a direction leads out of the support;
             0 leaves the support out, so that labels alone speak.
+        exact: of the spectral method: how well polynomials have to vanish on the vectors to describe their support;
+            0 leaves it to the spread of neighbours.
         law_scale: spread of the coefficients in the verdict; judge_steps: of its critic and predictor.
         seed: of everything random. progress: show a bar.
     """
@@ -72,6 +74,7 @@ class JetDiscovery:
     channel_penalty: float = 0.1
     steps: int | None = None
     thin: float = 0.05
+    exact: float = 1e-5
     law_scale: float = 1.0
     judge_steps: int = 1000
     seed: int = 0
@@ -119,7 +122,7 @@ class JetDiscovery:
         if self.steps is not None:
             common["steps"] = self.steps
         if self.method == "spectral":
-            return Spectral(thin=self.thin, **common)
+            return Spectral(thin=self.thin, exact=self.exact, **common)
         common |= {"n_generators": self.n_generators, "channel_penalty": self.channel_penalty}
         if self.published:
             return LieGAN.published(search_space="free", **common)
@@ -201,7 +204,8 @@ def _spectrum(estimator: Spectral | LieGAN) -> dict[str, Any]:
     if isinstance(estimator, Spectral):
         spectrum = estimator.spectrum_.tolist()
         gap = estimator.gap_ if estimator.algebra_.n_generators else None
-        return {"spectrum": spectrum, "gap": gap, "skill": estimator.skill_}
+        equations = list(estimator.equations_)
+        return {"spectrum": spectrum, "gap": gap, "skill": estimator.skill_, "equations": equations}
     action = estimator.space_.whitening.generators(estimator.algebra_.basis).flatten(1)
     sizes = torch.linalg.svdvals(action)
     return {"sizes": (sizes / sizes[0].clamp(min=1e-300)).tolist(), "steps": estimator.steps_}
