@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
@@ -18,12 +19,27 @@ from tasks.top_tagging.jets import Jets
 from tasks.top_tagging.loading import epoch_order, prefetched
 from tasks.top_tagging.scoring import class_logits
 
-if TYPE_CHECKING:
-    from tasks.top_tagging.training import TaggerTrainer
-
-__all__ = ["Loop", "curves"]
+__all__ = ["Loop", "Settings", "curves"]
 
 SHOWN = ("loss", "validation_loss", "validation_auc")
+
+
+class Settings(Protocol):
+    """What the loop reads of a ``TaggerTrainer``."""
+
+    epochs: int
+    batch_size: int
+    patience: int | None
+    cap: int
+    beams: bool
+    seed: int
+    checkpoint_every: int
+    progress: bool
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def rate(self, step: float) -> float: ...
 
 
 class Loop:
@@ -31,7 +47,7 @@ class Loop:
 
     def __init__(
         self,
-        settings: "TaggerTrainer",
+        settings: Settings,
         run: Run,
         train: Jets,
         validation: Jets,
