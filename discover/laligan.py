@@ -21,6 +21,7 @@ from discover.latent_diagnosis import diagnose
 from discover.latent_errors import encoded, equivariance_error, reconstruction_error, samples_of
 from discover.latent_game import BLIND, LatentGame, LatentRules, Players
 from discover.latent_group import GivenGroup, LatentGenerator, Structure, latent_group
+from discover.latent_motion import LatentMotion
 from discover.latent_schedule import LatentSchedule
 from discover.latent_symmetry import LatentSymmetry
 from discover.reduction import Reduction
@@ -113,7 +114,7 @@ class LaLiGAN(LatentRules, Settings):
             coefficients: (m, T - 1, c), where the group is given and the element that leads from each snapshot to
                 the next is known: these are then fitted, without a critic.
             rates: dx/dt, shape of ``trajectories``; dt: the time between snapshots, for rates by differences where
-                none are given. Either is needed for an equation.
+                none are given. Either is needed for an equation and for ``motion_weight``.
             coordinates: k names of the latent coordinates; default z1, z2, ...
 
         Raises ``ValueError`` for wrong shapes, NaN, settings that contradict each other, or data no symmetry can
@@ -125,8 +126,8 @@ class LaLiGAN(LatentRules, Settings):
             trajectories, labels=labels, coefficients=coefficients, rates=rates, dt=dt, window=self.window,
             stride=self.stride, tolerance=self.reduction if self.encoder == "mlp" else None,
         )  # fmt: skip
-        if self.equation is not None and windows.rates is None:
-            raise ValueError("an equation needs rates of change: give rates, or dt for differences")
+        if (self.equation is not None or self.motion_weight) and windows.rates is None:
+            raise ValueError("an equation or motion_weight needs rates of change: give rates, or dt")
         self._shape = tuple(trajectories.shape[2:])
         windows = windows.to(self.device, getattr(torch, self.dtype))
         self._check_group(windows)
@@ -145,6 +146,8 @@ class LaLiGAN(LatentRules, Settings):
             raise ValueError(f"unknown law {self.law!r}; choose from ['normal', 'uniform']")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
+        if not self.motion_weight >= 0:
+            raise ValueError(f"motion_weight must not be negative, got {self.motion_weight}")
         if self.encoder not in SINGLE_CHANNEL:
             raise ValueError(f"unknown encoder {self.encoder!r}; choose from {sorted(SINGLE_CHANNEL)}")
         if coefficients is not None and (self.stride not in (None, 1) or self.window < 2):
@@ -184,7 +187,10 @@ class LaLiGAN(LatentRules, Settings):
         equation = None
         if self.equation is not None:
             equation = self.equation.start(self.latent_dim, dtype, self.device, self.seed)
-        players = Players(autoencoder, group, equation).to(device=self.device, dtype=dtype)
+        motion = None
+        if self.motion_weight and self.gan_weight:
+            motion = seeded(random, lambda: LatentMotion(self.latent_dim, self.width))
+        players = Players(autoencoder, group, equation, motion).to(device=self.device, dtype=dtype)
         numbers = 0 if windows.labels is None else windows.labels.shape[-1]
         shown = torch.zeros(1, windows.window * self.latent_dim + numbers, device=self.device, dtype=dtype)
         critic = seeded(

@@ -15,8 +15,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from discover.autoencoder import Autoencoder
 from discover.critic import Critic
+from discover.forward_mode import push
 from discover.joint import JointEquation, LatentEquation
 from discover.latent_group import GivenGroup, LatentGenerator
+from discover.latent_motion import LatentMotion
 from discover.penalties import channel_overlap
 from discover.windows import Windows
 
@@ -38,6 +40,9 @@ class LatentRules:
         noise: standard deviation of the noise on what the critic sees at the start; it fades.
         gan_weight, reconstruction_weight, equivariance_weight: of the terms of the autoencoder's loss; the last is
             for ``coefficients``. With ``gan_weight=0`` there is no game: a plain autoencoder, with its equation.
+        motion_weight: of |f(g z) - g z'|^2 / |g z'|^2, f a vector field learned beside: the equation of motion commutes
+            with g (``discover.latent_motion``). It wants rates; where they are good, 1 sharpens the critic's
+            answer several times over. 0 asks nothing of the motion.
         anchor_weight: of |mean z|^2 + |cov z - 1|^2; 0 lets the latent go where it likes.
         channel_penalty: of the overlaps of several generators.
         threshold: entries of L below this, relative to the largest, are masked for good; 0 keeps all.
@@ -52,19 +57,24 @@ class LatentRules:
     gan_weight: float = 0.02
     reconstruction_weight: float = 1.0
     equivariance_weight: float = 1.0
+    motion_weight: float = 0.0
     anchor_weight: float = 0.02
     channel_penalty: float = 0.1
     threshold: float = 0.0
 
 
 class Players(nn.Module):
-    """What is kept of a game: the autoencoder, the group and, where one is asked for, the equation."""
+    """What is kept of a game: the autoencoder, the group and, where they are asked for, the equation and the motion."""
 
     def __init__(
-        self, autoencoder: Autoencoder, group: LatentGenerator | GivenGroup, equation: LatentEquation | None
+        self,
+        autoencoder: Autoencoder,
+        group: LatentGenerator | GivenGroup,
+        equation: LatentEquation | None = None,
+        motion: LatentMotion | None = None,
     ):
         super().__init__()
-        self.autoencoder, self.group, self.equation = autoencoder, group, equation
+        self.autoencoder, self.group, self.equation, self.motion = autoencoder, group, equation, motion
 
 
 class LatentGame:
@@ -109,9 +119,8 @@ class LatentGame:
         z = self.players.autoencoder.inward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         losses = {"reconstruction": self._reconstruction(x, z)}
         total = self.rules.reconstruction_weight * losses["reconstruction"]
-        total = (
-            total + self._anchor(z) + self._known_elements(z, index, losses) + self._equation(index, losses)
-        )
+        total = total + self._anchor(z) + self._known_elements(z, index, losses)
+        total = total + self._equation(index, losses) + self._motion(x, index, losses)
         if self.plays:
             total = total + self._play(z, index, noise, losses)
         losses["loss"] = total
@@ -162,6 +171,15 @@ class LatentGame:
         terms = equation.loss(autoencoder.inward, autoencoder.outward, x, rates)
         losses |= {f"equation_{name}": value for name, value in terms.items()}
         return equation.weigh(terms)
+
+    def _motion(self, x: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
+        """How far the equation of motion is from one that commutes with the group."""
+        motion, rates = self.players.motion, self.windows.speeds(index)
+        if motion is None or rates is None:
+            return x.new_zeros(())
+        z, dz = push(self.players.autoencoder.inward, x[:, 0], rates)
+        losses["motion"] = motion.loss(self.players.group(len(z), self.random).to(z), z, dz)
+        return self.rules.motion_weight * losses["motion"]
 
     def _play(self, z: Tensor, index: Tensor, noise: float, losses: dict[str, Tensor]) -> Tensor:
         """The critic's move, then the generators'; returns what the autoencoder has to answer for."""
