@@ -78,8 +78,10 @@ def swings(m: int = 40, length: int = 60) -> tuple[Tensor, Tensor]:
     return x, torch.stack([speed * (0.6 * u * v - v), speed * u], dim=-1)
 
 
-BRIEF: dict[str, Any] = {"width": 32, "depth": 2, "steps": 500, "cooldown": 400, "averaging": 0.98, "starts": 1, "judge_steps": 0,
-         "progress": False}  # fmt: skip
+BRIEF: dict[str, Any] = {
+    "width": 32, "depth": 2, "steps": 500, "cooldown": 400, "averaging": 0.98, "starts": 1, "judge_steps": 0,
+    "progress": False,
+}  # fmt: skip
 
 
 def drift(fitted: LaLiGAN, x: Tensor) -> float:
