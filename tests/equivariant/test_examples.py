@@ -38,6 +38,13 @@ def test_a_metric_from_a_noisy_discovery():
     assert values["equivariance"] < EXACT
 
 
+def test_a_symmetry_of_a_latent_space():
+    values = _main("latent_symmetry")()
+    assert values["cosine with so(2)"] > 0.98
+    assert values["distance of moved data from the data"] < 0.1
+    assert abs(values["frequency"] - 1) < 0.05
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_example_is_short(path):
     assert len(path.read_text().splitlines()) < 60
@@ -49,4 +56,5 @@ def test_every_example_is_run():
         "augmentation",
         "emlp_by_hand",
         "metric_from_discovery",
+        "latent_symmetry",
     }
