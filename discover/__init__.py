@@ -11,6 +11,7 @@ from discover.latent_symmetry import LatentSymmetry
 from discover.library import PolynomialLibrary
 from discover.liegan import LieGAN
 from discover.refine import Change, Refinement, refine
+from discover.shooting import RefinedEquation, refine_equation
 from discover.sindy import SINDy
 from discover.spectral import Spectral
 
@@ -25,6 +26,7 @@ __all__ = [
     "LieGAN",
     "Match",
     "PolynomialLibrary",
+    "RefinedEquation",
     "Refinement",
     "SINDy",
     "Spectral",
@@ -33,4 +35,5 @@ __all__ = [
     "forecast",
     "identify",
     "refine",
+    "refine_equation",
 ]
