@@ -46,14 +46,16 @@ def forecast(
     x: Tensor,
     times: Tensor | Sequence[float],
     *,
+    start: Tensor | None = None,
     method: str = "rk",
     far: float = 10.0,
 ) -> Forecast:
-    """Foretell snapshots x (T, *shape) at ``times`` (T,) from x[0] alone.
+    """Foretell snapshots x (T, *shape) at ``times`` (T,) from x[0] alone, or from a latent vector ``start`` (k,).
 
     Args:
         coder: has ``encode`` and ``decode``. equation: of the latent vectors.
         x: what was measured. times: of the snapshots, in the equation's unit.
+        start: where the latent trajectory begins, such as a point fitted to part of it; phi(x[0]) when left out.
         method: ``"rk"`` or ``"euler"`` with one step from snapshot to snapshot, as in LaLiGAN (arXiv 2310.00105).
         far: a latent vector has left the data when its distance from their centre is more than this many times the
             largest distance of an encoded snapshot.
@@ -73,7 +75,7 @@ def forecast(
         raise ValueError(
             f"the equation is of {equation.dim} variables, but encode gave {tuple(encoded.shape)} for {len(x)}"
         )
-    latent = equation.integrate(encoded[0], times, method)
+    latent = equation.integrate(encoded[0] if start is None else start.to(encoded), times, method)
     return Forecast(
         times=times,
         latent=latent,

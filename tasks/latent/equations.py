@@ -5,13 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
 from discover.forward_mode import push
 from discover.latent_symmetry import LatentSymmetry
 from discover.sindy import SINDy
 from tasks.latent.data import Trajectories
 
-__all__ = ["find_equation", "latent_motion"]
+__all__ = ["encode_all", "find_equation", "latent_motion"]
 
 MOST = 20_000  # points that an equation is fitted to
 CHUNK = 512
@@ -31,13 +30,19 @@ def latent_motion(symmetry: LatentSymmetry, data: Trajectories, most: int = MOST
     return torch.cat([z for z, _ in pairs]), torch.cat([dz for _, dz in pairs])
 
 
+@torch.no_grad()
+def encode_all(symmetry: LatentSymmetry, states: Tensor) -> Tensor:
+    """z (n, k) of snapshots (n, *shape)."""
+    return torch.cat([symmetry.encode(part.float()) for part in states.split(CHUNK)])
+
+
 def find_equation(
     z: Tensor, rates: Tensor, *, degree: int, symmetry: LatentSymmetry | None = None, **settings: Any
-) -> Equation:
+) -> SINDy:
     """SINDy on points and rates (n, k); with ``symmetry``, within the fields that commute with its group.
 
     Raises ``ValueError`` where the generators keep no form, or the data do not move.
     """
     algebra = None if symmetry is None else symmetry.algebra
     sindy = SINDy(degree=degree, symmetry=algebra, isometries=algebra is not None, **settings)
-    return sindy.fit(z, rates=rates, time_unit="time").equation_
+    return sindy.fit(z, rates=rates, time_unit="time")

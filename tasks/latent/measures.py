@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from discover.equation import Equation
+from discover.equivariant_library import to_isometries
 from discover.latent_symmetry import inner_product
 from equivariant import LieAlgebra
 
@@ -16,6 +17,7 @@ __all__ = [
     "equation_measures",
     "equivariance_measures",
     "generator_measures",
+    "isometry_measures",
     "mean_square_root",
     "orbit_measures",
     "reconstruction_error",
@@ -54,6 +56,23 @@ def generator_measures(algebra: LieAlgebra) -> Measures:
         "growth": float(values.real.abs().max()) / frequency if frequency else math.inf,
         "rank": float((sizes > RANK * sizes[0]).sum()),
         "smallest_singular": float(sizes[-1] / sizes[0]),
+    }
+
+
+def isometry_measures(algebra: LieAlgebra) -> Measures:
+    """Of the nearest generator that keeps its form exactly, which is what the constrained equations use.
+
+    ``isometry_cosine`` with the learned one, ``isometry_rank``; None where the learned one keeps no form.
+    """
+    try:
+        nearest = to_isometries(algebra).basis[0].double().cpu()
+    except ValueError:
+        return {"isometry_cosine": None, "isometry_rank": None}
+    learned = algebra.basis[0].double().cpu()
+    sizes = torch.linalg.svdvals(nearest)
+    return {
+        "isometry_cosine": float((nearest * learned).sum() / (nearest.norm() * learned.norm())),
+        "isometry_rank": float((sizes > RANK * sizes[0]).sum()),
     }
 
 

@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from discover.equation import Equation
-from discover.forecast import forecast
+from discover.equivariant_library import EquivariantLibrary
 from discover.joint import JointEquation
 from discover.laligan import LaLiGAN
 from discover.latent_symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
+from tasks.latent.foretelling import Foretold, foretell, foretell_refined, refine_on_first_part, stride
+from tasks.latent.learned import Learned, learn
 from tasks.latent.measures import (
     equation_measures,
     equivariance_measures,
     generator_measures,
+    isometry_measures,
     orbit_measures,
     reconstruction_error,
 )
@@ -28,8 +31,6 @@ from tasks.latent.outcome import SeedResult
 from tasks.latent.systems import System
 
 __all__ = ["SeedRun"]
-
-METHODS = ("euler", "rk")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,52 +54,59 @@ class SeedRun:
     seconds: dict[str, float] = field(default_factory=dict)
     measures: dict[str, float | None] = field(default_factory=dict)
     equations: dict[str, str] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
     curves: dict[str, Tensor] = field(default_factory=dict)
 
     def run(self) -> SeedResult:
-        """All stages; the files of the seed are written at its end."""
+        """All stages; what was learned before is read, all else is made anew. The result is written at the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._timed("simulation"):
             data = self.system.simulate(self.seed, self.discard, self.quick)
-        with self._timed("discovery"):
-            laligan = self._discover(data)
-        symmetry = laligan.symmetry_
-        symmetry.save(self.folder / "symmetry.safetensors")
-        self._measure(symmetry, data)
-        self.measures["reconstruction_error"] = laligan.reconstruction_error_
+        learned = learn(self._laligan(), data, self.folder, "symmetry", dict(self.seconds), "discovery")
+        self.seconds |= learned.seconds
+        self.words.append(learned.words)
+        self._measure(learned.symmetry, data)
+        self.measures["reconstruction_error"] = learned.reconstruction_error
         if self.system.degree:
-            self._equations(symmetry, data)
+            self._equations(learned.symmetry, data)
         if self.system.baseline and self.baseline:
-            with self._timed("baseline"):
-                self._learn_baseline(data)
+            self._baseline(data)
+        return self._finish(learned)
+
+    def _finish(self, learned: Learned) -> SeedResult:
+        values = torch.linalg.eigvals(learned.symmetry.algebra.basis[0]).tolist()
         result = SeedResult(
             seed=self.seed,
             run=self.run_digest,
             measures=self.measures,
             equations=self.equations,
             seconds=self.seconds,
-            words=[str(laligan.diagnosis_)],
-            eigenvalues=[[v.real, v.imag] for v in torch.linalg.eigvals(symmetry.algebra.basis[0]).tolist()],
-            history=laligan.history_,
+            words=self.words,
+            eigenvalues=[[v.real, v.imag] for v in values],
+            history=learned.history,
             curves=self.curves,
         )
         result.save(self.folder)
         return result
 
-    def _discover(self, data: Trajectories) -> LaLiGAN:
-        laligan = LaLiGAN(**self.settings, **self._common("discovery"))
-        return laligan.fit(data.states.float(), coefficients=data.coefficients)
+    def _laligan(self) -> LaLiGAN:
+        return LaLiGAN(**self.settings, **self._common("discovery"))
 
-    def _learn_baseline(self, data: Trajectories) -> None:
-        """An autoencoder with an equation (Champion et al. 2019), no critic and no group."""
+    def _baseline(self, data: Trajectories) -> None:
+        """An autoencoder with an equation (Champion et al. 2019), no critic and no group; a failure is an answer."""
         settings = self.settings | {"gan_weight": 0.0, "starts": 1, "judge_steps": 0}
         settings |= {"equation": JointEquation(degree=self.system.degree)}
-        rates = None if data.rates is None else data.rates.float()
-        found = LaLiGAN(**settings, **self._common("baseline")).fit(data.states.float(), rates=rates)
-        found.symmetry_.save(self.folder / "baseline.safetensors")
-        self.measures["baseline_reconstruction_error"] = found.reconstruction_error_
-        if found.equation_ is not None:
-            self._keep("baseline", found.symmetry_, found.equation_, data)
+        laligan = LaLiGAN(**settings, **self._common("baseline"))
+        try:
+            found = learn(laligan, data, self.folder, "baseline", {}, "baseline")
+        except (ArithmeticError, RuntimeError) as error:
+            self.equations["baseline"] = f"none: {error}"
+            return
+        self.seconds |= found.seconds
+        self.measures["baseline_reconstruction_error"] = found.reconstruction_error
+        if found.equation is not None:
+            self._keep("baseline", found.symmetry, found.equation, data)
+            self._refine("baseline", found.symmetry, found.equation, data)
 
     def _common(self, label: str) -> dict[str, Any]:
         path = self.folder / "checkpoints" / f"{label}.pt"
@@ -106,7 +114,7 @@ class SeedRun:
 
     def _measure(self, symmetry: LatentSymmetry, data: Trajectories) -> None:
         if data.coefficients is None:
-            self.measures |= generator_measures(symmetry.algebra)
+            self.measures |= generator_measures(symmetry.algebra) | isometry_measures(symmetry.algebra)
         held = self.system.held_out(self.seed, self.discard, self.quick)
         if held is None:
             return
@@ -117,50 +125,79 @@ class SeedRun:
             self.measures |= equivariance_measures(symmetry, held.states.float(), held.coefficients)
 
     def _equations(self, symmetry: LatentSymmetry, data: Trajectories) -> None:
+        """The free equation, that within the symmetry's fields, and the free one of the same library as the latter."""
         with self._timed("equation"):
-            z, rates = latent_motion(symmetry, data)
-            found: dict[str, Equation] = {}
-            for name, known in (("symmetry", None), ("constrained", symmetry)):
-                settings: dict[str, Any] = {"degree": self.system.degree}
-                settings |= {} if known is None else dict(self.system.constrained)
-                try:
-                    found[name] = find_equation(z, rates, symmetry=known, **settings)
-                except ValueError as error:
-                    self.equations[name] = f"none: {error}"
-        self.measures["seconds_to_equation"] = sum(self.seconds.values())
-        for name, equation in found.items():
-            predicted = equation(z.double())
-            self.measures[f"{name}_residual"] = float((predicted - rates).norm() / rates.double().norm())
-            self._keep(name, symmetry, equation, data)
+            motion = latent_motion(symmetry, data)
+            self._find("symmetry", symmetry, data, motion, None, {"degree": self.system.degree})
+        self.measures["seconds_to_equation"] = sum(
+            self.seconds[stage] for stage in ("simulation", "discovery", "equation")
+        )
+        larger = {"degree": self.system.degree} | dict(self.system.constrained)
+        self._find("constrained", symmetry, data, motion, symmetry, larger)
+        if not self.system.forecast:
+            return
+        followed = larger | dict(self.system.refined)
+        for name, known in (("constrained", symmetry), ("free", None)):
+            self._find(name, symmetry, data, motion, known, followed, refined=True)
+
+    def _find(
+        self, name: str, symmetry: LatentSymmetry, data: Trajectories, motion: tuple[Tensor, Tensor],
+        known: LatentSymmetry | None, settings: dict[str, Any], refined: bool = False,
+    ) -> None:  # fmt: skip
+        """An equation by regression on rates, kept as it is, or after a refinement on the trajectory."""
+        z, rates = motion
+        try:
+            sindy = find_equation(z, rates, symmetry=known, **settings)
+        except ValueError as error:
+            self.equations[f"{name}_refined" if refined else name] = f"none: {error}"
+            return
+        if refined:
+            self._refine(name, symmetry, sindy.equation_, data, sindy.fields_)
+            return
+        self.measures[f"{name}_residual"] = sindy.residual_
+        self._keep(name, symmetry, sindy.equation_, data)
 
     def _keep(self, name: str, coder: LatentSymmetry, equation: Equation, data: Trajectories) -> None:
         """An equation, its measures, and what it foretells; those of the symmetry's free equation go unprefixed."""
-        equation.save(self.folder / f"equation-{name}.safetensors")
-        self.equations[name] = str(equation)
+        self._save(name, equation)
         prefix = "" if name == "symmetry" else f"{name}_"
-        self.measures |= {f"{prefix}{key}": value for key, value in equation_measures(equation).items()}
+        self._add(prefix, equation_measures(equation))
         if self.system.forecast:
             with self._timed(f"forecast_{name}"):
-                self.measures |= {
-                    f"{prefix}{k}": v for k, v in self._foretell(name, coder, equation, data).items()
-                }
+                self._foretold(name, prefix, foretell(coder, equation, data), data)
 
-    def _foretell(
-        self, name: str, coder: LatentSymmetry, equation: Equation, data: Trajectories
-    ) -> dict[str, float | None]:
-        """Errors of the whole trajectory from its first snapshot, by both methods."""
-        x = data.states[0].float()
-        times = data.time_step * torch.arange(len(x), dtype=torch.float64)
-        measures: dict[str, float | None] = {}
-        for method in METHODS:
-            told = forecast(coder, equation, x, times, method=method)
-            self.curves |= {f"{name}, {method}": told.error, f"{name}, reconstruction": told.floor}
-            suffix = "" if method == "rk" else f"_{method}"
-            measures[f"forecast_end{suffix}"] = float(told.error[-1])
-            measures[f"forecast_largest{suffix}"] = float(told.error.max())
-            measures[f"forecast_left{suffix}"] = told.left
-        self.curves["times"] = times
-        return measures
+    def _refine(
+        self,
+        name: str,
+        coder: LatentSymmetry,
+        equation: Equation,
+        data: Trajectories,
+        fields: EquivariantLibrary | None = None,
+    ) -> None:
+        label = f"{name}_refined"
+        with self._timed(label):
+            try:
+                refined = refine_on_first_part(coder, equation, data, fields)
+            except ValueError as error:
+                self.equations[label] = f"none: {error}"
+                return
+            self.words.append(f"{label.replace('_', ' ')}: {refined}.")
+            self._save(label, refined.equation)
+            self._add(f"{label}_", equation_measures(refined.equation))
+            self._foretold(name, f"{label}_", foretell_refined(coder, refined, data), data)
+
+    def _save(self, name: str, equation: Equation) -> None:
+        equation.save(self.folder / f"equation-{name.replace('_', '-')}.safetensors")
+        self.equations[name] = str(equation)
+
+    def _add(self, prefix: str, measures: dict[str, float | None]) -> None:
+        self.measures |= {f"{prefix}{name}": value for name, value in measures.items()}
+
+    def _foretold(self, name: str, prefix: str, told: Foretold, data: Trajectories) -> None:
+        self._add(prefix, told.measures)
+        self.curves |= {f"{name}, {label}": curve for label, curve in told.curves.items()}
+        length = len(next(iter(told.curves.values())))
+        self.curves["times"] = data.time_step * stride(data) * torch.arange(length, dtype=torch.float64)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -16,6 +16,8 @@ from tasks.latent.systems import SYSTEMS
 
 __all__ = ["LatentStudy"]
 
+REVISION = 2  # of the stages after the discovery; another number makes them anew
+
 
 def _silent(line: str) -> None:
     """Tells nobody."""
@@ -48,8 +50,9 @@ class LatentStudy:
     """Discovery of a symmetry that is linear in a learned latent space, and what it is worth to an equation of motion.
 
     Args:
-        out: folder of the run, runs/latent-SYSTEM by default; finished seeds found there are kept, and a seed that
-            was stopped goes on from its checkpoint.
+        out: folder of the run, runs/latent-SYSTEM by default; finished seeds found there are kept, a seed that was
+            stopped goes on from its checkpoint, and where only the stages after the discovery differ, from its
+            symmetry.
         seed: the first seed; of the learning, and of the data where they are drawn.
         seeds: how many.
         quick: small data and a short game, to see that everything runs; its figures mean nothing.
@@ -83,12 +86,8 @@ class LatentStudy:
         outcome = LatentOutcome(system=name, title=SYSTEMS[name].title, targets=SYSTEMS[name].targets)
         for seed in range(self.seed, self.seed + self.seeds):
             found = SeedResult.load(folder / f"seed-{seed}")
-            if found is None:
+            if found is None or found.run != self.fingerprint(name):
                 found = self._seed_run(name, seed).run()
-            elif found.run != self.fingerprint(name):
-                raise ValueError(
-                    f"{folder}/seed-{seed} belongs to a run with other settings; give another --out, or remove it"
-                )
             tell(str(found))
         outcome.results = list(self._finished(folder, name))
         return outcome
@@ -102,7 +101,10 @@ class LatentStudy:
         chosen = {
             f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "seeds", "progress")
         }
-        return {"system": name} | chosen | {"laligan": self.settings(name)}
+        system = SYSTEMS[name]
+        equations = {"degree": system.degree, "constrained": dict(system.constrained)}
+        equations |= {"refined": dict(system.refined), "revision": REVISION}
+        return {"system": name} | chosen | {"laligan": self.settings(name), "equations": equations}
 
     def settings(self, name: str) -> dict[str, Any]:
         """Of ``LaLiGAN``, for a system."""

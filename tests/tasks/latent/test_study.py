@@ -1,5 +1,7 @@
 import csv
 import json
+import shutil
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from discover.autoencoder import Architecture, Autoencoder
 from discover.equation import Equation
 from discover.laligan import LaLiGAN
+from discover.latent_data import prepare
 from discover.latent_symmetry import LatentSymmetry
 from discover.library import PolynomialLibrary
 from equivariant import LieAlgebra
@@ -40,11 +43,16 @@ class StubLaLiGAN(LaLiGAN):
 
     def fit(self, trajectories, coefficients=None, rates=None):
         self.runs.append(vars(self) | {"rates": rates})
-        self.symmetry_ = LatentSymmetry(plane(), LieAlgebra(TURN.double()))
+        windows, _ = prepare(trajectories, window=self.window, stride=self.stride, tolerance=self.reduction)
+        kept = windows.split(self.held_out, self.seed)[1]
+        about = {"config": self.config(), "data": kept.digest}
+        self.symmetry_ = LatentSymmetry(plane(), LieAlgebra(TURN.double(), provenance=about))
         self.reconstruction_error_, self.diagnosis_ = 0.0, "Nothing wrong was seen."
         self.history_ = [{"step": 50.0, "reconstruction": 1e-3}, {"step": 100.0, "reconstruction": 1e-4}]
         linear = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-        self.equation_ = Equation(PolynomialLibrary(dim=2, degree=1, constant=False), linear)
+        self.equation_ = (
+            None if self.gan_weight else Equation(PolynomialLibrary(dim=2, degree=1, constant=False), linear)
+        )
         return self
 
 
@@ -125,7 +133,13 @@ def test_figures_of_a_known_circle_are_known(finished):
     assert first.measures["forecast_end"] < 1e-3
     assert first.measures["forecast_end_euler"] > 0.05
     assert first.equations["symmetry"] == "z1' = -z2\nz2' = z1"
-    assert set(first.equations) == {"symmetry", "constrained", "baseline"}
+    refined = {"constrained_refined", "free_refined", "baseline_refined"}
+    assert set(first.equations) == {"symmetry", "constrained", "baseline"} | refined
+    for name in refined:
+        assert first.measures[f"{name}_forecast_unseen"] < 1e-5
+    assert first.measures["isometry_cosine"] == pytest.approx(1)
+    assert first.curves["times"].shape == first.curves["constrained, refined"].shape
+    assert any(word.startswith("constrained refined: error along trajectories") for word in first.words)
     assert first.curves["symmetry, rk"].shape == (200,)
 
 
@@ -157,7 +171,7 @@ def test_settings_of_the_game_can_be_given(study, stub):
 
 def test_finished_seeds_are_kept_and_an_unfinished_one_is_made(study, stub):
     study.run("circle")
-    (study.out / "seed-1" / "result.json").unlink()
+    shutil.rmtree(study.out / "seed-1")
     stub.clear()
     again = study.run("circle")
     assert [run["seed"] for run in stub] == [1, 1]
@@ -174,6 +188,59 @@ def test_a_folder_of_other_settings_is_refused(study):
     study.run("circle")
     with pytest.raises(ValueError, match="other settings"):
         LatentStudy(out=study.out, steps=7, progress=False).run("circle")
+
+
+def test_equations_are_remade_without_another_discovery(study, stub, monkeypatch):
+    study.seeds = 1
+    before = study.run("circle").results[0]
+    stub.clear()
+    monkeypatch.setitem(SYSTEMS, "circle", replace(SYSTEMS["circle"], constrained={"degree": 1}))
+    after = study.run("circle").results[0]
+    assert not stub
+    assert after.run != before.run
+    assert after.words[0] == before.words[0]
+    assert after.measures["reconstruction_error"] == before.measures["reconstruction_error"]
+    assert after.seconds["discovery"] == before.seconds["discovery"]
+    assert Equation.load(study.out / "seed-0" / "equation-constrained.safetensors").library.degree == 1
+
+
+def test_other_data_need_another_discovery(study, monkeypatch):
+    study.seeds = 1
+    study.run("circle")
+    other = replace(
+        SYSTEMS["circle"], constrained={"degree": 1}, simulate=lambda seed, discard, quick: circle(seed, n=2)
+    )
+    monkeypatch.setitem(SYSTEMS, "circle", other)
+    with pytest.raises(ValueError, match="other data"):
+        study.run("circle")
+
+
+def test_a_symmetry_without_a_record_is_known_by_its_provenance(study, stub):
+    study.seeds = 1
+    study.run("circle")
+    seed = study.out / "seed-0"
+    (seed / "symmetry.json").unlink()
+    result = json.loads((seed / "result.json").read_text())
+    (seed / "result.json").write_text(json.dumps(result | {"run": "an older one"}))
+    stub.clear()
+    assert study.run("circle").results[0].measures["reconstruction_error"] == 0
+    assert not stub
+    (seed / "result.json").unlink()
+    study.run("circle")
+    assert len(stub) == 1
+
+
+def test_a_baseline_that_fails_is_an_answer(study, monkeypatch):
+    def fails(self, *args, **kwargs):
+        if not self.gan_weight:
+            raise RuntimeError("NaN everywhere")
+        return StubLaLiGAN.fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(seeds, "LaLiGAN", type("Fails", (StubLaLiGAN,), {"fit": fails}))
+    study.seeds = 1
+    result = study.run("circle").results[0]
+    assert result.equations["baseline"] == "none: NaN everywhere"
+    assert result.measures["terms"] == 2
 
 
 def test_each_stage_has_its_own_checkpoint_and_the_baseline_no_critic(study, stub):
@@ -208,7 +275,7 @@ def test_latent_rates_are_pushed_through_the_encoder(stub, study):
     z, rates = latent_motion(symmetry, data, most=100)
     assert len(z) <= 100
     assert torch.allclose(rates, torch.stack([-z[:, 1], z[:, 0]], dim=-1), atol=1e-6)
-    constrained = find_equation(z, rates, degree=2, symmetry=symmetry)
+    constrained = find_equation(z, rates, degree=2, symmetry=symmetry).equation_
     assert constrained.terms == 2
     with pytest.raises(ValueError, match="rates"):
         latent_motion(symmetry, SYSTEMS["double-bump"].simulate(0, 0, True))
