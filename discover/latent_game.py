@@ -26,6 +26,7 @@ __all__ = ["EPOCH", "LatentGame", "LatentRules", "Players"]
 
 EPOCH = 100  # steps in what an equation's settings call an epoch
 BLIND = log(2)
+LEAST_VARIANCE = 1e-4  # of a direction, relative to the mean of all
 
 
 @dataclass(kw_only=True)
@@ -143,7 +144,7 @@ class LatentGame:
         return (back - x.flatten(0, 1)).square().sum(1).mean()
 
     def _anchor(self, z: Tensor) -> Tensor:
-        if not self.rules.anchor_weight or self.windows.elements is not None:
+        if not self.rules.anchor_weight:
             return z.new_zeros(())
         flat = z.flatten(0, 1)
         mean = flat.mean(0)
@@ -156,10 +157,8 @@ class LatentGame:
         if w is None or not isinstance(self.players.group, GivenGroup):
             return z.new_zeros(())
         moved = torch.einsum("nwij,nwj->nwi", self.players.group.element(w), z[:, :-1])
-        # each coordinate against its own variance: none can shrink out of the others' sight
-        variance = (z - z.mean((0, 1))).square().mean((0, 1))
-        errors = (z[:, 1:] - moved).square().mean((0, 1))
-        losses["equivariance"] = (errors / variance.clamp_min(1e-12)).mean()
+        # each direction against its own variance: none can shrink out of the others' sight
+        losses["equivariance"] = _whitened(z[:, 1:] - moved, z.flatten(0, 1)).square().mean()
         return self.rules.equivariance_weight * losses["equivariance"]
 
     def _equation(self, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
@@ -259,6 +258,16 @@ def _kept(players: Players, rules: LatentRules, plays: bool) -> list[dict]:
     if plays and learned:
         moves.append({"params": learned, "rate": rules.generator_rate, "betas": (0.5, 0.999)})
     return moves
+
+
+def _whitened(errors: Tensor, z: Tensor) -> Tensor:
+    """Errors (..., k) in the units in which z (n, k) has unit covariance."""
+    centred = z - z.mean(0)
+    covariance = centred.mT @ centred / len(z)
+    floor = LEAST_VARIANCE * covariance.diagonal().mean().clamp_min(1e-12)
+    unit = torch.eye(z.shape[1], device=z.device, dtype=z.dtype)
+    factor = torch.linalg.cholesky(covariance + floor * unit)
+    return torch.linalg.solve_triangular(factor, errors.flatten(0, -2).mT, upper=False).mT
 
 
 def _adam(moves: list[dict]) -> torch.optim.Adam:
