@@ -98,14 +98,18 @@ def _bumps(seed: int, discard: int, quick: bool) -> Trajectories:
 
 def _solids(seed: int, discard: int, quick: bool) -> Trajectories:
     return (
-        rotating_solids(300, seed=seed, solid=Solid(size=16)) if quick else rotating_solids(10_000, seed=seed)
+        rotating_solids(300, seed=seed, solid=Solid(size=16)) if quick else rotating_solids(20_000, seed=seed)
     )
 
 
 QUICK = {"width": 32, "depth": 2, "steps": 300, "cooldown": 100, "starts": 1, "judge_steps": 100}
 QUICK_IMAGES = QUICK | {"reduction": 0.1}
 BUMPS = {"width": 128, "steps": 4000, "cooldown": 3000, "starts": 1}
-SOLIDS = {"width": 256, "reduction": 0.1, "rate": 1e-3, "steps": 8000, "cooldown": 6000, "starts": 1}
+SOLIDS = {
+    "width": 256, "reduction": 0.2, "rate": 3e-3, "batch_size": 256, "equivariance_weight": 3.0, "anchor_weight": 0.1,
+    "tolerance": 0.0, "steps": 3500, "cooldown": 3000, "starts": 1,
+}  # fmt: skip
+ORBITS = {"latent_dim": 2, "motion_weight": 1.0}  # exact rates say what windows of two leave open
 # spirals never settle, they drift: r' = a r + b r^3 + ..., small beside the turning
 TRANSIENT = {"degree": 3, "threshold": 0.01}
 FOLLOWED = {"degree": 5, "threshold": 0.0}  # cubic ones miss the first turns
@@ -157,7 +161,7 @@ SYSTEMS: dict[str, System] = {
     "pendulum": System(
         title="Pendulum",
         simulate=_orbits(Pendulum(), 1000, 0.02, 1),
-        settings={"latent_dim": 2},
+        settings=ORBITS,
         quick=QUICK,
         energy=Pendulum().energy,
         targets=ENERGY,
@@ -165,7 +169,7 @@ SYSTEMS: dict[str, System] = {
     "lotka-volterra": System(
         title="Lotka-Volterra",
         simulate=_orbits(LotkaVolterra(), 6000, 0.002, 10),
-        settings={"latent_dim": 2},
+        settings=ORBITS,
         quick=QUICK,
         energy=LotkaVolterra().energy,
         targets=ENERGY,
