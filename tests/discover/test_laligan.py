@@ -81,15 +81,15 @@ class Stop(LaLiGAN):
 
 def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
     x, path = curved_circle(10), tmp_path / "run.ckpt"
-    settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial": 5}
-    whole = LaLiGAN(**settings).fit(x)
+    settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial": 5, "motion_weight": 1.0}
+    whole = LaLiGAN(**settings).fit(x, dt=0.1)
     with pytest.raises(KeyboardInterrupt):
-        Stop(checkpoint=path, **settings).fit(x)
+        Stop(checkpoint=path, **settings).fit(x, dt=0.1)
     assert path.exists()
-    resumed = LaLiGAN(checkpoint=path, **settings).fit(x)
+    resumed = LaLiGAN(checkpoint=path, **settings).fit(x, dt=0.1)
     assert resumed.symmetry_.digest == whole.symmetry_.digest
     with pytest.raises(ValueError, match="other settings or data"):
-        LaLiGAN(checkpoint=path, **(settings | {"seed": 5})).fit(x)
+        LaLiGAN(checkpoint=path, **(settings | {"seed": 5})).fit(x, dt=0.1)
 
 
 def test_float64_is_played_in_float64():
