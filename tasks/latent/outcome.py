@@ -127,6 +127,10 @@ class LatentOutcome:
             _replace(folder / "equations.json", json.dumps(equations, indent=1) + "\n")
             _replace(folder / "equations.txt", _equation_text(equations))
 
+    def verdicts(self) -> list[str]:
+        """A sentence for each target: met or not, by how many seeds."""
+        return [self._verdict(row) for row in self.summary if row["target"] is not None]
+
     def text(self) -> str:
         """Medians over seeds for the terminal, with targets."""
         lines = [f"{'measure':<26}{'median':>11}{'lowest':>11}{'highest':>11}  target"]
@@ -138,7 +142,15 @@ class LatentOutcome:
                 else f"  {row['target']}: {row['met']} of {len(self.results)} seeds"
             )
             lines.append(f"{row['measure']:<26}{values}{target}")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *self.verdicts()])
+
+    def _verdict(self, row: dict[str, Any]) -> str:
+        n, met = len(self.results), row["met"]
+        word = "Met" if met == n else ("Not met" if met == 0 else "Met in part")
+        return (
+            f"{word}: {row['measure'].replace('_', ' ')} {row['target']}, by {met} of {n} seeds; median "
+            f"{_number(row['median'])}, from {_number(row['lowest'])} to {_number(row['highest'])}."
+        )
 
     def _summary(self, name: str) -> dict[str, Any]:
         given = [result.measures.get(name) for result in self.results]

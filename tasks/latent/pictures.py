@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 MOST = 1500  # points of a scatter
+ABYSS = 10.0  # errors above it are drawn there
 
 
 def panels(n: int, width: float = 3.0, height: float = 3.0, rows: int = 1) -> tuple["Figure", list["Axes"]]:
@@ -115,21 +116,42 @@ def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = Non
     axis.spines[:].set_visible(False)
 
 
-def draw_forecasts(times: Tensor, errors: Mapping[str, Tensor], most: int = 600) -> "Figure":
-    """|x_hat - x| / |x| against time, one line a way of foretelling, on a logarithmic axis."""
-    figure, (axis,) = panels(1, width=8.0, height=3.4)
+def draw_forecasts(
+    times: Tensor, errors: Mapping[str, Tensor], seen: float | None = None, most: int = 600
+) -> "Figure":
+    """|x_hat - x| / |x| against time on a logarithmic axis, curves named "equation, way"; what is refined is bold.
+
+    ``seen``: the part of the time that refined equations have been fitted to.
+    """
+    figure, (axis,) = panels(1, width=8.0, height=3.6)
     keep = slice(None, None, max(1, len(times) // most))
+    names = list(dict.fromkeys(name.split(",")[0] for name in errors))
+    styles = {"rk": ("-", 0.9), "euler": ("--", 0.7), "reconstruction": (":", 0.9), "refined": ("-", 1.9)}
     for i, (label, error) in enumerate(errors.items()):
-        shown = error.clamp(max=1e3).where(error.isfinite(), torch.nan)
-        style = "-" if "rk" in label else (":" if "reconstruction" in label else "--")
-        colour = COLOURS[
-            list(dict.fromkeys(name.split(",")[0] for name in errors)).index(label.split(",")[0])
-        ]
-        axis.plot(times[keep], shown[keep], style, color=colour, lw=1.1, label=label, zorder=2 + i)
+        name, way = label.split(", ")
+        style, width = styles.get(way, ("-", 1.0))
+        shown = error.clamp(max=ABYSS).where(error.isfinite(), torch.nan)
+        colour = COLOURS[names.index(name) % len(COLOURS)]
+        axis.plot(
+            times[keep], shown[keep], style, color=colour, lw=width, label=_way_name(name, way), zorder=2 + i
+        )
     axis.axhline(0.01, color=QUIET, lw=0.8, zorder=1)
+    if seen is not None:
+        axis.axvline(seen * float(times[-1]), color=QUIET, lw=0.8, ls="--", zorder=1)
+        axis.text(
+            seen * float(times[-1]),
+            1.02,
+            "fitted | unseen",
+            ha="center",
+            transform=axis.get_xaxis_transform(),
+        )
     axis.set(xlabel="time", ylabel="relative error of the forecast", yscale="log")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def _way_name(name: str, way: str) -> str:
+    return f"{name}, {'Euler' if way == 'euler' else 'order 8' if way == 'rk' else way}"
 
 
 def _draw_orbits(

@@ -1,7 +1,7 @@
 """One seed of a study: data, discovery, equations, forecasts and measures, and the files they are kept in."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,20 @@ import torch
 from torch import Tensor
 
 from discover.equation import Equation
-from discover.equivariant_library import EquivariantLibrary
 from discover.joint import JointEquation
 from discover.laligan import LaLiGAN
 from discover.latent_symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
-from tasks.latent.foretelling import Foretold, foretell, foretell_refined, refine_on_first_part, stride
+from tasks.latent.foretelling import (
+    Candidate,
+    Foretold,
+    boundary,
+    foretell,
+    foretell_refined,
+    refine_on_first_part,
+    stride,
+)
 from tasks.latent.learned import Learned, learn
 from tasks.latent.measures import (
     equation_measures,
@@ -106,7 +113,7 @@ class SeedRun:
         self.measures["baseline_reconstruction_error"] = found.reconstruction_error
         if found.equation is not None:
             self._keep("baseline", found.symmetry, found.equation, data)
-            self._refine("baseline", found.symmetry, found.equation, data)
+            self._refine("baseline", found.symmetry, [(found.equation, None)], data)
 
     def _common(self, label: str) -> dict[str, Any]:
         path = self.folder / "checkpoints" / f"{label}.pt"
@@ -134,28 +141,39 @@ class SeedRun:
         )
         larger = {"degree": self.system.degree} | dict(self.system.constrained)
         self._find("constrained", symmetry, data, motion, symmetry, larger)
-        if not self.system.forecast:
-            return
-        followed = larger | dict(self.system.refined)
-        for name, known in (("constrained", symmetry), ("free", None)):
-            self._find(name, symmetry, data, motion, known, followed, refined=True)
+        if self.system.forecast:
+            for name, known in (("constrained", symmetry), ("free", None)):
+                self._follow(name, symmetry, data, motion, known)
 
     def _find(
         self, name: str, symmetry: LatentSymmetry, data: Trajectories, motion: tuple[Tensor, Tensor],
-        known: LatentSymmetry | None, settings: dict[str, Any], refined: bool = False,
+        known: LatentSymmetry | None, settings: dict[str, Any],
     ) -> None:  # fmt: skip
-        """An equation by regression on rates, kept as it is, or after a refinement on the trajectory."""
-        z, rates = motion
+        """An equation by regression on rates."""
         try:
-            sindy = find_equation(z, rates, symmetry=known, **settings)
+            sindy = find_equation(*motion, symmetry=known, **settings)
         except ValueError as error:
-            self.equations[f"{name}_refined" if refined else name] = f"none: {error}"
-            return
-        if refined:
-            self._refine(name, symmetry, sindy.equation_, data, sindy.fields_)
+            self.equations[name] = f"none: {error}"
             return
         self.measures[f"{name}_residual"] = sindy.residual_
         self._keep(name, symmetry, sindy.equation_, data)
+
+    def _follow(
+        self, name: str, symmetry: LatentSymmetry, data: Trajectories, motion: tuple[Tensor, Tensor],
+        known: LatentSymmetry | None,
+    ) -> None:  # fmt: skip
+        """The best of several degrees with all of their terms, refined; of the last part nothing is seen."""
+        z, rates = (part[: boundary(len(part))] for part in motion)
+        candidates: list[Candidate] = []
+        for degree in self.system.refined or (self.system.degree,):
+            try:
+                sindy = find_equation(z, rates, symmetry=known, degree=degree, threshold=0.0)
+            except ValueError as error:
+                self.equations[f"{name}_refined"] = f"none: {error}"
+            else:
+                candidates.append((sindy.equation_, sindy.fields_))
+        if candidates:
+            self._refine(name, symmetry, candidates, data)
 
     def _keep(self, name: str, coder: LatentSymmetry, equation: Equation, data: Trajectories) -> None:
         """An equation, its measures, and what it foretells; those of the symmetry's free equation go unprefixed."""
@@ -167,17 +185,12 @@ class SeedRun:
                 self._foretold(name, prefix, foretell(coder, equation, data), data)
 
     def _refine(
-        self,
-        name: str,
-        coder: LatentSymmetry,
-        equation: Equation,
-        data: Trajectories,
-        fields: EquivariantLibrary | None = None,
+        self, name: str, coder: LatentSymmetry, candidates: Sequence[Candidate], data: Trajectories
     ) -> None:
         label = f"{name}_refined"
         with self._timed(label):
             try:
-                refined = refine_on_first_part(coder, equation, data, fields)
+                refined = refine_on_first_part(coder, candidates, data)
             except ValueError as error:
                 self.equations[label] = f"none: {error}"
                 return
