@@ -53,6 +53,15 @@ def test_a_wrong_frequency_grows_and_the_floor_is_the_coders():
     assert seen.error[-1] > 10 * seen.error[0]
 
 
+def test_another_start_mends_a_first_snapshot_that_is_off():
+    times, x = snapshots()
+    off = torch.cat([1.1 * x[:1], x[1:]])
+    plain = forecast(Linear(), harmonic(), off, times)
+    mended = forecast(Linear(), harmonic(), off, times, start=torch.tensor([1.0, 0.0], dtype=torch.float64))
+    assert plain.error[-1] == pytest.approx(0.1, rel=1e-3)
+    assert mended.error[-1] < 1e-6
+
+
 @pytest.mark.parametrize("method", ["rk", "euler"])
 def test_divergence_is_a_time_and_no_exception(method):
     times, x = snapshots(100, 0.1)

@@ -306,6 +306,9 @@ def test_medians_leave_out_what_has_no_value():
     assert row["median"] == pytest.approx(0.02)
     assert (row["seeds"], row["met"]) == (2, 1)
     assert "1 of 3 seeds" in outcome.text()
+    assert outcome.verdicts() == [
+        "Met in part: drift at most 0.02, by 1 of 3 seeds; median 0.02, from 0.01 to 0.03."
+    ]
 
 
 def test_what_is_not_finite_becomes_none_on_disk(tmp_path):
