@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discover.differentiation import differentiate, pysindy
-from discover.equation import Equation
-from discover.integrate import Rate
-from discover.library import PolynomialLibrary
-from discover.sindy import SINDy, from_pysindy
+from discover.equations.differentiation import differentiate, pysindy
+from discover.equations.equation import Equation
+from discover.equations.integrate import Rate
+from discover.equations.library import PolynomialLibrary
+from discover.equations.sindy import SINDy, from_pysindy
 from equivariant import LieAlgebra, catalogue
 from tasks.results import environment
 

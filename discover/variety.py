@@ -7,7 +7,7 @@ from itertools import compress
 import torch
 from torch import Tensor
 
-from discover.library import PolynomialLibrary
+from discover.equations.library import PolynomialLibrary
 
 __all__ = ["Variety", "vanishing"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
-from discover.library import PolynomialLibrary
+from discover.equations.equation import Equation
+from discover.equations.library import PolynomialLibrary
 
 
 def equation(degree: int, *rows: dict[str, float], constant: bool = True) -> Equation:

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.forward_mode import push
-from discover.latent_symmetry import LatentSymmetry
-from discover.sindy import SINDy
+from discover.equations.forward_mode import push
+from discover.equations.sindy import SINDy
+from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 
 __all__ = ["encode_all", "find_equation", "latent_motion"]

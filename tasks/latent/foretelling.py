@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
-from discover.equivariant_library import EquivariantLibrary
-from discover.forecast import forecast
-from discover.latent_symmetry import LatentSymmetry
-from discover.shooting import RefinedEquation, refine_equation
+from discover.equations.equation import Equation
+from discover.equations.equivariant_library import EquivariantLibrary
+from discover.equations.forecast import forecast
+from discover.equations.shooting import RefinedEquation, refine_equation
+from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import encode_all
 

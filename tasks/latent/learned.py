@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from discover.equation import Equation
-from discover.laligan import LaLiGAN
-from discover.latent_data import prepare
-from discover.latent_symmetry import LatentSymmetry
+from discover.equations.equation import Equation
+from discover.latent.data import prepare
+from discover.latent.laligan import LaLiGAN
+from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 
 __all__ = ["Learned", "learn"]

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
-from discover.equivariant_library import to_isometries
-from discover.latent_symmetry import inner_product
+from discover.equations.equation import Equation
+from discover.equations.equivariant_library import to_isometries
+from discover.latent.symmetry import inner_product
 from equivariant import LieAlgebra
 
 __all__ = [

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discover.draw import draw_action, draw_basis, draw_spectrum
-from discover.latent_symmetry import LatentSymmetry
+from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.animation import animate_orbit
 from tasks.latent.data import Trajectories
 from tasks.latent.foretelling import FITTED

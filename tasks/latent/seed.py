@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
-from discover.joint import JointEquation
-from discover.laligan import LaLiGAN
-from discover.latent_symmetry import LatentSymmetry
+from discover.equations.equation import Equation
+from discover.equations.joint import JointEquation
+from discover.latent.laligan import LaLiGAN
+from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
 from tasks.latent.foretelling import (

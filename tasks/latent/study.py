@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from discover.laligan import LaLiGAN
+from discover.latent.laligan import LaLiGAN
 from tasks.latent.data import Trajectories
 from tasks.latent.outcome import LatentOutcome, SeedResult
 from tasks.latent.seed import SeedRun

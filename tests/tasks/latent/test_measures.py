@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.equation import Equation
-from discover.library import PolynomialLibrary
+from discover.equations.equation import Equation
+from discover.equations.library import PolynomialLibrary
 from equivariant import LieAlgebra, catalogue
 from tasks.latent.measures import (
     equation_measures,

@@ -7,12 +7,12 @@ from typing import ClassVar
 import pytest
 import torch
 
-from discover.autoencoder import Architecture, Autoencoder
-from discover.equation import Equation
-from discover.laligan import LaLiGAN
-from discover.latent_data import prepare
-from discover.latent_symmetry import LatentSymmetry
-from discover.library import PolynomialLibrary
+from discover.equations.equation import Equation
+from discover.equations.library import PolynomialLibrary
+from discover.latent.autoencoder import Architecture, Autoencoder
+from discover.latent.data import prepare
+from discover.latent.laligan import LaLiGAN
+from discover.latent.symmetry import LatentSymmetry
 from equivariant import LieAlgebra
 from tasks.latent import seed as seeds
 from tasks.latent.data import Trajectories

@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from discover.autoencoder import SINGLE_CHANNEL, Architecture, Autoencoder
 from discover.certify import weigh
 from discover.checkpoint import Checkpoint
 from discover.critic import Critic
+from discover.equations.joint import JointEquation
 from discover.estimator import Settings
 from discover.fitting import seeded
-from discover.joint import JointEquation
-from discover.latent_data import prepare
-from discover.latent_diagnosis import diagnose
-from discover.latent_errors import encoded, equivariance_error, reconstruction_error, samples_of
-from discover.latent_game import BLIND, LatentGame, LatentRules, Players
-from discover.latent_group import GivenGroup, LatentGenerator, Structure, latent_group
-from discover.latent_motion import LatentMotion
-from discover.latent_schedule import LatentSchedule
-from discover.latent_symmetry import LatentSymmetry
-from discover.reduction import Reduction
-from discover.windows import Windows
+from discover.latent.autoencoder import SINGLE_CHANNEL, Architecture, Autoencoder
+from discover.latent.data import prepare
+from discover.latent.diagnosis import diagnose
+from discover.latent.errors import encoded, equivariance_error, reconstruction_error, samples_of
+from discover.latent.game import BLIND, LatentGame, LatentRules, Players
+from discover.latent.group import GivenGroup, LatentGenerator, Structure, latent_group
+from discover.latent.motion import LatentMotion
+from discover.latent.reduction import Reduction
+from discover.latent.schedule import LatentSchedule
+from discover.latent.symmetry import LatentSymmetry
+from discover.latent.windows import Windows
 from equivariant.algebra import LieAlgebra
 
 __all__ = ["LaLiGAN"]
@@ -45,7 +45,7 @@ class LaLiGAN(LatentRules, Settings):
 
     Args:
         latent_dim: k. structure: ``"free"``, ``"2*free(2)"``, or a given group: ``"so(3)"``, ``"3*so(3)"``,
-            ``"so(2)+so(2)"`` (a product), an algebra; see ``discover.latent_group``. n_generators: c, where free.
+            ``"so(2)+so(2)"`` (a product), an algebra; see ``discover.latent.group``. n_generators: c, where free.
         law: ``"normal"`` or ``"uniform"``, of the coefficients w. law_scale: its scale; in radians, where L is skew.
         encoder: ``"mlp"``, ``"conv1d"`` or ``"conv2d"`` with ``padding`` ``"zeros"`` or ``"circular"``; width, depth.
         reduction: relative error of the modes an ``mlp`` sees; ``None``, and ``conv``, see the entries.

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from discover.integrate import Rate, euler, runge_kutta
-from discover.library import PolynomialLibrary
+from discover.equations.integrate import Rate, euler, runge_kutta
+from discover.equations.library import PolynomialLibrary
 
 __all__ = ["FORMAT", "METHODS", "Equation"]
 

@@ -7,7 +7,7 @@ from conftest import EXACT, LEARNED
 from torch import Tensor
 
 from discover import LaLiGAN
-from discover.latent_motion import LatentMotion
+from discover.latent.motion import LatentMotion
 
 TURN = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 SHEAR = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)

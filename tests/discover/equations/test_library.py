@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.library import PolynomialLibrary
+from discover.equations.library import PolynomialLibrary
 from equivariant.exponential import exponential
 
 

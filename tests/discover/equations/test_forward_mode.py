@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from discover.forward_mode import push
+from discover.equations.forward_mode import push
 
 
 class Spread(nn.Module):

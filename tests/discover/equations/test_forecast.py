@@ -4,7 +4,7 @@ import pytest
 import torch
 from motions import equation, harmonic
 
-from discover.forecast import forecast
+from discover.equations.forecast import forecast
 
 MIX = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

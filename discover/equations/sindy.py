@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.differentiation import METHODS, differentiate, pysindy
-from discover.equation import Equation
-from discover.equivariant_library import EquivariantLibrary, to_isometries
-from discover.library import PolynomialLibrary
+from discover.equations.differentiation import METHODS, differentiate, pysindy
+from discover.equations.equation import Equation
+from discover.equations.equivariant_library import EquivariantLibrary, to_isometries
+from discover.equations.library import PolynomialLibrary
 from equivariant.algebra import LieAlgebra
 from equivariant.nullspace import RTOL, NullSpace
 

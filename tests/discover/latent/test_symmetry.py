@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.autoencoder import Architecture, Autoencoder
-from discover.latent_symmetry import LatentSymmetry, inner_product
+from discover.latent.autoencoder import Architecture, Autoencoder
+from discover.latent.symmetry import LatentSymmetry, inner_product
 from equivariant import EMLP, LieAlgebra, catalogue
 from equivariant.rep import Scalar, V
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from discover.equation import Equation
+from discover.equations.equation import Equation
+from discover.equations.forward_mode import push
+from discover.equations.library import PolynomialLibrary
 from discover.fitting import seeded
-from discover.forward_mode import push
-from discover.library import PolynomialLibrary
 
 __all__ = ["JointEquation", "LatentEquation", "central_rates"]
 

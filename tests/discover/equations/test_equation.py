@@ -5,8 +5,8 @@ import torch
 from conftest import EXACT
 from motions import equation, harmonic, normal_form
 
-from discover.equation import Equation
-from discover.library import PolynomialLibrary
+from discover.equations.equation import Equation
+from discover.equations.library import PolynomialLibrary
 
 
 def test_prints_as_people_write():

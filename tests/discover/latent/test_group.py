@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.latent_group import GivenGroup, latent_group
+from discover.latent.group import GivenGroup, latent_group
 from equivariant import LieAlgebra
 
 

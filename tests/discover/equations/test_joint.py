@@ -5,7 +5,7 @@ import torch
 from conftest import EXACT
 from torch import nn
 
-from discover.joint import JointEquation, central_rates
+from discover.equations.joint import JointEquation, central_rates
 from equivariant import catalogue
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from discover.reduction import Reduction
+from discover.latent.reduction import Reduction
 
 __all__ = ["Architecture", "Autoencoder"]
 

@@ -5,11 +5,11 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from discover.autoencoder import Autoencoder
-from discover.latent_game import Players
-from discover.latent_group import GivenGroup
+from discover.latent.autoencoder import Autoencoder
+from discover.latent.game import Players
+from discover.latent.group import GivenGroup
+from discover.latent.windows import Windows
 from discover.samples import Part, Samples
-from discover.windows import Windows
 
 __all__ = ["encoded", "equivariance_error", "reconstruction_error", "samples_of"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from discover.library import PolynomialLibrary
+from discover.equations.library import PolynomialLibrary
 
 __all__ = ["FAR", "Rate", "euler", "runge_kutta"]
 

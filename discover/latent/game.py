@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from discover.autoencoder import Autoencoder
 from discover.critic import Critic
-from discover.forward_mode import push
-from discover.joint import JointEquation, LatentEquation
-from discover.latent_group import GivenGroup, LatentGenerator
-from discover.latent_motion import LatentMotion
+from discover.equations.forward_mode import push
+from discover.equations.joint import JointEquation, LatentEquation
+from discover.latent.autoencoder import Autoencoder
+from discover.latent.group import GivenGroup, LatentGenerator
+from discover.latent.motion import LatentMotion
+from discover.latent.windows import Windows
 from discover.penalties import channel_overlap
-from discover.windows import Windows
 
 __all__ = ["EPOCH", "LatentGame", "LatentRules", "Players"]
 
@@ -42,7 +42,7 @@ class LatentRules:
         gan_weight, reconstruction_weight, equivariance_weight: of the terms of the autoencoder's loss; the last is
             for ``coefficients``. With ``gan_weight=0`` there is no game: a plain autoencoder, with its equation.
         motion_weight: of |f(g z) - g z'|^2 / |g z'|^2, f a vector field learned beside: the equation of motion commutes
-            with g (``discover.latent_motion``). It wants rates; where they are good, 1 sharpens the critic's
+            with g (``discover.latent.motion``). It wants rates; where they are good, 1 sharpens the critic's
             answer several times over. 0 asks nothing of the motion.
         anchor_weight: of |mean z|^2 + |cov z - 1|^2; 0 lets the latent go where it likes.
         channel_penalty: of the overlaps of several generators.

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
-from discover.equivariant_library import EquivariantLibrary
-from discover.library import PolynomialLibrary
+from discover.equations.equation import Equation
+from discover.equations.equivariant_library import EquivariantLibrary
+from discover.equations.library import PolynomialLibrary
 
 __all__ = ["RefinedEquation", "refine_equation"]
 

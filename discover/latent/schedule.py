@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from discover.latent_group import GivenGroup, LatentGenerator
+from discover.latent.group import GivenGroup, LatentGenerator
 from discover.schedule import Schedule, change
 
 __all__ = ["LatentSchedule"]

@@ -5,8 +5,8 @@ from math import prod
 import torch
 from torch import Tensor
 
-from discover.reduction import Reduction
-from discover.windows import Windows
+from discover.latent.reduction import Reduction
+from discover.latent.windows import Windows
 
 __all__ = ["half_decorrelated", "prepare"]
 

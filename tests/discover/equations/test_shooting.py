@@ -4,10 +4,10 @@ import pytest
 import torch
 from motions import equation, harmonic, lorenz, normal_form, trajectories
 
-from discover.equation import Equation
-from discover.equivariant_library import EquivariantLibrary
-from discover.shooting import refine_equation
-from discover.sindy import SINDy
+from discover.equations.equation import Equation
+from discover.equations.equivariant_library import EquivariantLibrary
+from discover.equations.shooting import refine_equation
+from discover.equations.sindy import SINDy
 from equivariant import catalogue
 
 TURN = 1.1  # rate of the normal form on its limit cycle, 1.5 - 0.4 r^2 at r = 1

@@ -3,11 +3,11 @@ import torch
 from conftest import EXACT
 from torch import Tensor
 
-from discover.autoencoder import Architecture, Autoencoder
 from discover.critic import Critic
-from discover.latent_game import LatentGame, LatentRules, Players
-from discover.latent_group import latent_group
-from discover.windows import Windows
+from discover.latent.autoencoder import Architecture, Autoencoder
+from discover.latent.game import LatentGame, LatentRules, Players
+from discover.latent.group import latent_group
+from discover.latent.windows import Windows
 
 
 def parts(elements: Tensor | None = None) -> LatentGame:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.reduction import Reduction
+from discover.latent.reduction import Reduction
 
 
 def fields(n: int = 200, size: int = 600) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_without_a_tolerance_nothing_is_lost():
 
 
 def test_modes_of_a_subset_are_held_to_all_snapshots(monkeypatch):
-    monkeypatch.setattr("discover.reduction.SUBSET", 4)
+    monkeypatch.setattr("discover.latent.reduction.SUBSET", 4)
     x = fields()
     reduction, coefficients = Reduction.of_data(x, 1e-5)
     assert float((reduction.inverse(coefficients) - x).norm() / (x - x.mean(0)).norm()) <= 1e-5

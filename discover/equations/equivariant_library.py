@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import qr
 from torch import Tensor
 
-from discover.library import PolynomialLibrary
+from discover.equations.library import PolynomialLibrary
 from equivariant.algebra import LieAlgebra
 from equivariant.metric import invariant_metrics, nearest_isometries
 from equivariant.nullspace import RTOL, NullSpace, intertwiners

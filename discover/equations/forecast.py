@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from discover.equation import Equation
+from discover.equations.equation import Equation
 
 __all__ = ["Coder", "Forecast", "forecast"]
 

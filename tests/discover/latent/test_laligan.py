@@ -5,7 +5,7 @@ import torch
 from conftest import LEARNED
 
 from discover import LaLiGAN
-from discover.joint import JointEquation
+from discover.equations.joint import JointEquation
 from equivariant import catalogue, cosine
 
 QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "judge_steps": 100,

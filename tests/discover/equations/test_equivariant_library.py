@@ -2,8 +2,8 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.equivariant_library import EquivariantLibrary, to_isometries
-from discover.library import PolynomialLibrary
+from discover.equations.equivariant_library import EquivariantLibrary, to_isometries
+from discover.equations.library import PolynomialLibrary
 from equivariant import LieAlgebra, catalogue
 
 LEARNED_TURN = torch.tensor(

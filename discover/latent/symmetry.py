@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from discover.autoencoder import Architecture, Autoencoder
+from discover.latent.autoencoder import Architecture, Autoencoder
 from equivariant.algebra import LieAlgebra
 from equivariant.law import CoefficientLaw
 

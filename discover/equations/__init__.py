@@ -1,0 +1,3 @@
+"""Equations of motion: libraries of terms, sparse and equivariant fits, joint training, forecasts."""
+
+__all__: list[str] = []

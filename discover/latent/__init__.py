@@ -1,0 +1,3 @@
+"""Symmetries that are linear in a learned latent space: LaLiGAN, what it exports, and its parts."""
+
+__all__: list[str] = []
