@@ -47,6 +47,11 @@ class Diagnosis:
     def __bool__(self) -> bool:
         return not self.flags
 
+    @property
+    def doubt(self) -> tuple[int, float]:
+        """What is smaller for the better of two games: how much is wrong, then the AUC of the fresh critic."""
+        return len(self.flags), self.numbers.get("auc", 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """As ``json`` can write it."""
         verdict = None if self.verdict is None else self.verdict.to_dict()

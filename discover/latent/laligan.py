@@ -19,11 +19,12 @@ from discover.latent.autoencoder import SINGLE_CHANNEL, Architecture, Autoencode
 from discover.latent.data import prepare
 from discover.latent.diagnosis import diagnose
 from discover.latent.errors import encoded, equivariance_error, reconstruction_error, samples_of
-from discover.latent.game import BLIND, LatentGame, LatentRules, Players
+from discover.latent.game import LatentGame, LatentRules, Players
 from discover.latent.group import GivenGroup, LatentGenerator, Structure, latent_group
 from discover.latent.motion import LatentMotion
 from discover.latent.reduction import Reduction
 from discover.latent.schedule import LatentSchedule
+from discover.latent.starts import beside, promise
 from discover.latent.symmetry import LatentSymmetry
 from discover.latent.windows import Windows
 from equivariant.algebra import LieAlgebra
@@ -57,6 +58,8 @@ class LaLiGAN(LatentRules, Settings):
             in 250 steps, three times in a row. 0 plays all steps.
         starts: how many initial games are tried for ``trial`` steps; the one whose windows are best given back and
             least told from moved ones is played on. No ground truth is asked.
+        restarts: how many more games are played, one after the other, while the diagnosis finds something wrong;
+            the least doubtful one is kept.
         held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none;
             resolution: below which deviations, relative to the latent's size, do not count for it.
         seed, device, dtype, checkpoint, checkpoint_every, progress: as for ``LieGAN``.
@@ -64,7 +67,7 @@ class LaLiGAN(LatentRules, Settings):
     After ``fit``: ``symmetry_`` (encoder, decoder and algebra), ``algebra_``, ``equation_`` (an ``Equation`` or
     ``None``), ``diagnosis_`` (false, with advice, where something is wrong), ``verdict_`` (what held-out windows
     say), ``reconstruction_error_`` and ``equivariance_error_`` (relative, held out; the latter for known elements),
-    ``reduction_`` (how lossless), ``stride_``, ``history_``, ``steps_``.
+    ``reduction_`` (how lossless), ``stride_``, ``history_``, ``steps_``, ``restarts_`` (how many were played).
     """
 
     latent_dim: int = 2
@@ -86,6 +89,7 @@ class LaLiGAN(LatentRules, Settings):
     tolerance: float = 0.02
     starts: int = 3
     trial: int = 300
+    restarts: int = 1
     held_out: float = 0.2
     judge_steps: int = 600
     resolution: float = 0.05
@@ -132,8 +136,7 @@ class LaLiGAN(LatentRules, Settings):
         windows = windows.to(self.device, getattr(torch, self.dtype))
         self._check_group(windows)
         played, kept = windows.split(self.held_out, self.seed)
-        game, schedule = self._play(played, reduction)
-        self._conclude(game, schedule, kept, names)
+        self._play_until_sound(played, kept, reduction, names)
         return self
 
     def _check(self, coefficients: Tensor | None) -> None:
@@ -198,13 +201,17 @@ class LaLiGAN(LatentRules, Settings):
         )
         return LatentGame(players, critic, windows, self, self.steps, random)
 
-    def _play(self, windows: Windows, reduction: Reduction) -> tuple[LatentGame, LatentSchedule]:
+    def _play(
+        self, windows: Windows, reduction: Reduction, restart: int
+    ) -> tuple[LatentGame, LatentSchedule]:
         """The loop. Ctrl-C leaves a checkpoint from which the same call goes on."""
-        checkpoint = Checkpoint(self.checkpoint, f"{self._fingerprint()} {windows.digest}")
-        game, schedule = self._set_up(windows, reduction, 0), self._schedule()
+        path = beside(self.checkpoint, restart)
+        checkpoint = Checkpoint(path, f"{self._fingerprint()} {windows.digest}")
+        starts = range(restart * self.starts, (restart + 1) * self.starts)
+        game, schedule = self._set_up(windows, reduction, starts[0]), self._schedule()
         self.history_ = checkpoint.restore(game, schedule)
         if not schedule.step and self.starts > 1 and self.trial:
-            game = self._best_start(windows, reduction)
+            game = self._best_start(windows, reduction, starts)
         bar = tqdm(
             total=self.steps, initial=schedule.step, disable=not self.progress, desc="LaLiGAN", leave=False
         )
@@ -214,8 +221,8 @@ class LaLiGAN(LatentRules, Settings):
                 schedule.follow(game.players.group, losses["loss"])
                 bar.update()
                 if schedule.step % LOG_EVERY == 0 or schedule.done:
-                    self.history_.append(_row(losses, schedule))
-                    bar.set_postfix_str(_line(self.history_[-1]))
+                    self.history_.append(schedule.row(losses))
+                    bar.set_postfix_str(schedule.line(self.history_[-1]))
                 if schedule.step % self.checkpoint_every == 0:
                     checkpoint.write(game, schedule, self.history_)
         finally:
@@ -226,12 +233,25 @@ class LaLiGAN(LatentRules, Settings):
     def _schedule(self) -> LatentSchedule:
         return LatentSchedule.of(self.steps, self.cooldown, self.tolerance)
 
-    def _best_start(self, windows: Windows, reduction: Reduction) -> LatentGame:
+    def _best_start(self, windows: Windows, reduction: Reduction, starts: range) -> LatentGame:
         """The most promising of several games after a short trial, by what the game itself can see."""
-        games = [self._set_up(windows, reduction, start) for start in range(self.starts)]
-        self.trials_ = [_promise(game, self.trial, self.noise) for game in games]
-        best = min(range(self.starts), key=self.trials_.__getitem__)
-        return self._set_up(windows, reduction, best)
+        games = {start: self._set_up(windows, reduction, start) for start in starts}
+        promises = {start: promise(game, self.trial, self.noise) for start, game in games.items()}
+        self.trials_ = list(promises.values())
+        return self._set_up(windows, reduction, min(promises, key=promises.__getitem__))
+
+    def _play_until_sound(
+        self, played: Windows, kept: Windows, reduction: Reduction, names: Sequence[str]
+    ) -> None:
+        """Games until nothing wrong is seen in one; the least doubtful is kept."""
+        outcomes = []
+        for restart in range(1 + max(0, self.restarts)):
+            self._conclude(*self._play(played, reduction, restart), kept, names)
+            outcomes.append({name: value for name, value in vars(self).items() if name.endswith("_")})
+            if self.diagnosis_:
+                break
+        vars(self).update(min(outcomes, key=lambda found: found["diagnosis_"].doubt))
+        self.restarts_ = len(outcomes) - 1
 
     def _conclude(
         self, game: LatentGame, schedule: LatentSchedule, kept: Windows, names: Sequence[str]
@@ -278,23 +298,3 @@ class LaLiGAN(LatentRules, Settings):
     def _fingerprint(self) -> str:
         free = ("checkpoint", "checkpoint_every", "progress", "judge_steps", "resolution")
         return str({name: value for name, value in self.config().items() if name not in free})
-
-
-def _promise(game: LatentGame, trial: int, noise: float) -> float:
-    """What is not given back, plus how far the critic is from blind, over the second half of a trial; small is good."""
-    total = 0.0
-    for step in range(trial):
-        losses = game.step(1.0, noise)
-        if step >= trial // 2:
-            critic = losses.get("critic", torch.tensor(BLIND))
-            total += float(losses["reconstruction"]) + max(0.0, BLIND - float(critic))
-    return total / max(1, trial - trial // 2)
-
-
-def _row(losses: dict[str, Tensor], schedule: LatentSchedule) -> dict[str, float]:
-    return {"step": float(schedule.step), **{k: float(v) for k, v in losses.items()}, "turn": schedule.turn}
-
-
-def _line(row: dict[str, float]) -> str:
-    critic = f", critic {row['critic']:.3f} (blind 0.693)" if "critic" in row else ""
-    return f"lost {row['reconstruction'] ** 0.5:.2%}{critic}, generators turn {row['turn']:.3f} rad"

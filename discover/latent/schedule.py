@@ -34,6 +34,16 @@ class LatentSchedule(Schedule):
         if self.quiet >= self.patience:
             self.cooling_from = min(self.cooling_from, self.step)
 
+    def row(self, losses: dict[str, Tensor]) -> dict[str, float]:
+        """What the history keeps of this step."""
+        return {"step": float(self.step), **{k: float(v) for k, v in losses.items()}, "turn": self.turn}
+
+    @staticmethod
+    def line(row: dict[str, float]) -> str:
+        """What the progress bar says of it."""
+        critic = f", critic {row['critic']:.3f} (blind 0.693)" if "critic" in row else ""
+        return f"lost {row['reconstruction'] ** 0.5:.2%}{critic}, generators turn {row['turn']:.3f} rad"
+
     def state_dict(self) -> dict:
         """Where the schedule stands."""
         return super().state_dict() | {"loss": float(self.loss)}

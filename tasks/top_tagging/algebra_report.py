@@ -127,12 +127,13 @@ def _draw_spectra(axis: Any, first: dict[str, dict[str, Any]]) -> None:
     shown = [(name, row) for name, row in first.items() if row.get("spectrum")]
     for number, (name, row) in enumerate(shown):
         values, n = row["spectrum"], row["n_generators"]
-        colour = COLOURS[number % len(COLOURS)]
+        turn, place = divmod(number, len(COLOURS))
+        colour, mark = COLOURS[place], "os^v"[turn % 4]
         axis.plot(range(1, len(values) + 1), values, "-", color=colour, lw=0.8, alpha=0.6)
-        axis.plot(range(1, n + 1), values[:n], "o", color=colour, ms=5, label=f"{name}: {n}")
-        axis.plot(range(n + 1, len(values) + 1), values[n:], "o", color=colour, ms=4, mfc="white")
+        axis.plot(range(1, n + 1), values[:n], mark, color=colour, ms=5, label=f"{name}: {n}")
+        axis.plot(range(n + 1, len(values) + 1), values[n:], mark, color=colour, ms=4, mfc="white")
     axis.set(yscale="log", xlabel="matrix of the search space", ylabel="violation [relative]")
-    axis.set_title("spectra; full dots are taken as generators")
+    axis.set_title("spectra; filled marks are taken as generators")
     if shown:
         axis.legend(frameon=False, fontsize=7.5, loc="lower right")
 

@@ -6,10 +6,11 @@ from conftest import LEARNED
 
 from discover import LaLiGAN
 from discover.equations.joint import JointEquation
+from discover.latent.diagnosis import Diagnosis
 from equivariant import catalogue, cosine
 
-QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "judge_steps": 100,
-         "rate": 1e-2, "gan_weight": 0.03, "progress": False}  # fmt: skip
+QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "restarts": 0,
+         "judge_steps": 100, "rate": 1e-2, "gan_weight": 0.03, "progress": False}  # fmt: skip
 BRIEF = QUICK | {"width": 8, "steps": 60, "cooldown": 30, "judge_steps": 0}
 
 
@@ -64,19 +65,25 @@ def test_same_seed_same_digest_and_other_seed_another():
 
 
 class Stop(LaLiGAN):
-    """Breaks off after 40 steps, as Ctrl-C would."""
+    """Breaks off after 40 steps of its first game, as Ctrl-C would."""
 
-    def _set_up(self, *args):
-        game = super()._set_up(*args)
+    breaks = 0
+
+    def _set_up(self, windows, reduction, start):
+        game = super()._set_up(windows, reduction, start)
         step = game.step
 
         def broken(rate, noise):
-            if game.count == 40:
+            if game.count == 40 and start == self.breaks:
                 raise KeyboardInterrupt
             return step(rate, noise)
 
         game.step = broken
         return game
+
+
+class StopInRestart(Stop):
+    breaks = 1
 
 
 def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
@@ -90,6 +97,45 @@ def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
     assert resumed.symmetry_.digest == whole.symmetry_.digest
     with pytest.raises(ValueError, match="other settings or data"):
         LaLiGAN(checkpoint=path, **(settings | {"seed": 5})).fit(x, dt=0.1)
+
+
+def doubts(monkeypatch, *found: tuple[tuple[str, ...], float]) -> None:
+    """Games whose flags and AUC are these, one after the other."""
+    answers = iter([Diagnosis(flags=flags, numbers={"auc": auc}) for flags, auc in found])
+    monkeypatch.setattr("discover.latent.laligan.diagnose", lambda *_, **__: next(answers))
+
+
+SOUND, BAD, WORSE = ((), 0.5), (("critic wins",), 0.7), (("critic wins",), 0.9)
+
+
+def test_a_game_in_which_something_is_wrong_is_followed_by_another(monkeypatch):
+    x = curved_circle(10)
+    doubts(monkeypatch, BAD, BAD, SOUND)
+    first = LaLiGAN(**BRIEF).fit(x)
+    second = LaLiGAN(**(BRIEF | {"restarts": 3})).fit(x)
+    assert (first.restarts_, second.restarts_) == (0, 1)
+    assert second.diagnosis_
+    assert second.symmetry_.digest != first.symmetry_.digest
+
+
+def test_of_games_that_all_went_wrong_the_least_doubtful_is_kept(monkeypatch):
+    x = curved_circle(10)
+    doubts(monkeypatch, BAD, BAD, WORSE)
+    first = LaLiGAN(**BRIEF).fit(x)
+    kept = LaLiGAN(**(BRIEF | {"restarts": 1})).fit(x)
+    assert kept.restarts_ == 1
+    assert kept.diagnosis_.numbers["auc"] == BAD[1]
+    assert kept.symmetry_.digest == first.symmetry_.digest
+
+
+def test_a_restart_that_was_stopped_goes_on(monkeypatch, tmp_path):
+    x, settings = curved_circle(10), BRIEF | {"restarts": 1}
+    doubts(monkeypatch, BAD, SOUND, BAD, BAD, SOUND)
+    whole = LaLiGAN(**settings).fit(x)
+    with pytest.raises(KeyboardInterrupt):
+        StopInRestart(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
+    resumed = LaLiGAN(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
+    assert resumed.symmetry_.digest == whole.symmetry_.digest
 
 
 def test_float64_is_played_in_float64():
