@@ -70,6 +70,18 @@ class Equation:
         """Whether z' = A z + b: no term above degree 1."""
         return not self.coefficients[:, self.library.degrees() > 1].any()
 
+    def within(self, library: PolynomialLibrary) -> "Equation":
+        """The same equation in a library that holds all of this one's monomials; its other terms are zero.
+
+        Raises ``ValueError`` for a library that does not.
+        """
+        here, there = self.library.names(), library.names()
+        if library.dim != self.dim or not set(here) <= set(there):
+            raise ValueError(f"the library must hold the monomials {list(here)}, got {list(there)}")
+        coefficients = self.coefficients.new_zeros(self.dim, len(library))
+        coefficients[:, [there.index(name) for name in here]] = self.coefficients
+        return Equation(library, coefficients, self.variables, self.time_unit)
+
     def __call__(self, z: Tensor) -> Tensor:
         """dz/dt at points (..., k), in their dtype; differentiable."""
         return self.library(z) @ self.coefficients.to(z).mT

@@ -28,7 +28,7 @@ __all__ = ["RefinedEquation", "refine_equation"]
 PERTURBATION = 1e-100  # of a complex step: the derivative has no error of cancellation
 FAR = 10.0  # over the size of the data: beyond it a trajectory counts as gone
 MOST_PIECES = 64  # of a trajectory
-TRIALS = 20  # most steps of each fit
+TRIALS = 40  # most steps of each fit
 SETTLED = 1e-5  # part of the sum of squares that a last step still gained
 TINY = 1e-300
 OUTSIDE = 1e-6  # what of an equation may lie outside the fields it is to be refined within
@@ -67,6 +67,8 @@ def refine_equation(
     dt: float,
     *,
     fields: EquivariantLibrary | None = None,
+    every_term: bool = False,
+    starts: Tensor | None = None,
     fit_starts: bool = True,
     first: float | None = None,
     most: int = 500,
@@ -78,6 +80,8 @@ def refine_equation(
         equation: what regression on rates found; its terms are kept, their sizes change.
         z: trajectories (m, T, k) or one (T, k), ``dt`` apart.
         fields: only weighted sums of these, those that the equation uses already, so that their symmetry is kept.
+        every_term: also the terms of the library, or the fields, that the equation does not use.
+        starts: (m, k), about where the trajectories begin, for a fit to whole ones; their first points by default.
         fit_starts: otherwise each trajectory starts at its first point, noise and all.
         first: length of the first pieces [time]; by default a 64th of the trajectories, and at least 8 steps.
         most: points of a trajectory that are compared; integration goes over all steps (Runge-Kutta of order 4, one
@@ -88,27 +92,29 @@ def refine_equation(
     NaN, fewer than 9 samples, or an equation outside of ``fields``.
     """
     data = _trajectories(equation, z, dt)
-    directions, weights = _directions(equation, fields)
+    directions, weights = _directions(equation, fields, every_term)
     whole = _Problem(equation.library, directions, data, dt, most, fit_starts)
-    first_guess, starts, horizons = weights, data[:, 0], []
+    first_guess, begins, horizons = weights, data[:, 0], []
+    guess = None if starts is None else starts.detach().double().cpu().numpy()
     for pieces in _pieces(data, dt, first):
         problem = _Problem(
             equation.library, directions, pieces, dt, max(8, most * len(data) // len(pieces)), fit_starts
         )
-        found, begun = problem.fit(weights, pieces[:, 0])
+        begun = pieces[:, 0] if guess is None or len(pieces) != len(data) else guess
+        found, begun = problem.fit(weights, begun)
         error = problem.error(found, begun)
         horizons.append(((pieces.shape[1] - 1) * dt, error))
         if not error <= tolerance:
             break
-        weights, starts = found, begun[: len(data)]
+        weights, begins = found, begun[: len(data)]
     converged = horizons[-1][1] <= tolerance
-    starts = starts if converged else data[:, 0]
+    begins = begins if converged else data[:, 0]
     coefficients = torch.from_numpy(np.einsum("a,aip->ip", weights, directions)).to(equation.coefficients)
     return RefinedEquation(
         equation=Equation(equation.library, coefficients, equation.variables, equation.time_unit),
-        starts=torch.from_numpy(starts).to(z),
+        starts=torch.from_numpy(begins).to(z),
         before=whole.error(first_guess, data[:, 0]),
-        after=whole.error(weights, starts),
+        after=whole.error(weights, begins),
         horizons=tuple(horizons),
         converged=converged,
     )
@@ -229,22 +235,24 @@ def _trajectories(equation: Equation, z: Tensor, dt: float) -> np.ndarray:
     return data.numpy()
 
 
-def _directions(equation: Equation, fields: EquivariantLibrary | None) -> tuple[np.ndarray, np.ndarray]:
+def _directions(
+    equation: Equation, fields: EquivariantLibrary | None, every_term: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """D (q, k, p) and the weights (q,) with which the equation is their sum."""
     coefficients = equation.coefficients.detach().double().cpu()
     if fields is None:
-        places = coefficients.nonzero()
+        places = (torch.ones_like(coefficients) if every_term else coefficients).nonzero()
         directions = torch.zeros(len(places), *coefficients.shape, dtype=torch.float64)
         directions[torch.arange(len(places)), places[:, 0], places[:, 1]] = 1
         weights = coefficients[places[:, 0], places[:, 1]]
     else:
-        directions, weights = _within(coefficients, fields)
+        directions, weights = _within(coefficients, fields, every_term)
     if not len(weights):
         raise ValueError("an equation without terms, z' = 0, has nothing to refine")
     return directions.numpy(), weights.numpy()
 
 
-def _within(coefficients: Tensor, fields: EquivariantLibrary) -> tuple[Tensor, Tensor]:
+def _within(coefficients: Tensor, fields: EquivariantLibrary, every_term: bool) -> tuple[Tensor, Tensor]:
     if fields.basis.shape[1:] != coefficients.shape:
         raise ValueError(
             f"the fields must be of the equation's library, coefficients {tuple(coefficients.shape)}, got "
@@ -257,6 +265,8 @@ def _within(coefficients: Tensor, fields: EquivariantLibrary) -> tuple[Tensor, T
         raise ValueError(
             f"the equation must be a sum of the fields, but {float(missed):.2g} of it lies outside"
         )
+    if every_term:
+        return every, weights
     used = (weights.abs()[:, None, None] * every.abs()).amax((1, 2)) > 1e-9 * coefficients.abs().max()
     return every[used], weights[used]
 

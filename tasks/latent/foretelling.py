@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from discover.equations.equation import Equation
-from discover.equations.equivariant_library import EquivariantLibrary
 from discover.equations.forecast import forecast
-from discover.equations.shooting import RefinedEquation, refine_equation
+from discover.equations.ladder import Candidate, refine_ladder
+from discover.equations.shooting import RefinedEquation
 from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import encode_all
 
 __all__ = [
     "FITTED",
-    "Candidate",
     "Foretold",
     "boundary",
     "foretell",
     "foretell_refined",
+    "refine_on_all",
     "refine_on_first_part",
     "stride",
 ]
@@ -32,7 +32,6 @@ FOLLOWED = 2500  # points of a trajectory that a fit integrates over
 SHOWN = 1000  # snapshots that a forecast of order 8 is compared with
 METHODS = ("euler", "rk")
 Measures = dict[str, float | None]
-Candidate = tuple[Equation, EquivariantLibrary | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,57 +75,70 @@ def foretell(coder: LatentSymmetry, equation: Equation, data: Trajectories) -> F
 
 def refine_on_first_part(
     coder: LatentSymmetry, candidates: Sequence[Candidate], data: Trajectories
-) -> RefinedEquation:
+) -> RefinedEquation | None:
     """An equation refined on the first ``FITTED`` of the first trajectory, as the coder encodes it.
 
-    Of several candidates (an equation and its fields, or None) that one is taken which, refined on the first
-    ``CHOSEN``, foretells best what comes from there up to ``FITTED``; of the rest of the trajectory nothing is seen.
-    Raises ``ValueError`` where there is nothing to refine.
+    Of several candidates of rising degree that one is taken which, refined on the first ``CHOSEN``, foretells best
+    what comes from there up to ``FITTED``; of the rest of the trajectory nothing is seen. None where no equation can
+    be refined.
     """
+    z, step = _encoded(coder, data)
+    z = z[: boundary(len(z))]
+    early = refine_ladder(candidates, z[: max(1, round(CHOSEN / FITTED * len(z)))], step)
+    errors = [_error_behind(refined, z, step) for refined in early]
+    return refine_ladder(candidates[: 1 + errors.index(min(errors))], z, step)[-1] if errors else None
+
+
+def refine_on_all(
+    coder: LatentSymmetry, candidates: Sequence[Candidate], data: Trajectories
+) -> RefinedEquation | None:
+    """The candidate that follows the whole first trajectory best once it is refined on all of it, or None."""
+    found = [refined for refined in refine_ladder(candidates, *_encoded(coder, data)) if refined is not None]
+    return min(found, key=lambda refined: (not refined.converged, refined.after), default=None)
+
+
+def _encoded(coder: LatentSymmetry, data: Trajectories) -> tuple[Tensor, float]:
+    """z (T, k) of the first trajectory, thinned to at most about ``FOLLOWED`` points, and the time between two."""
     states = data.states[0]
     thin = max(1, len(states) // FOLLOWED)
-    z = encode_all(coder, states[::thin]).double()
-    step, seen = thin * data.time_step, boundary(len(z))
-    errors = (
-        [_chosen_error(z[:seen], step, candidate) for candidate in candidates] if candidates[1:] else [0.0]
-    )
-    equation, fields = candidates[errors.index(min(errors))]
-    return refine_equation(equation, z[:seen], step, fields=fields)
+    return encode_all(coder, states[::thin]).double(), thin * data.time_step
 
 
-def _chosen_error(z: Tensor, step: float, candidate: Candidate) -> float:
-    """Of the forecast behind ``CHOSEN``; infinite where it runs off, or the candidate cannot be refined."""
-    equation, fields = candidate
-    seen = max(1, round(CHOSEN / FITTED * len(z)))
-    try:
-        refined = refine_equation(equation, z[:seen], step, fields=fields)
-    except ValueError:
+def _error_behind(refined: RefinedEquation | None, z: Tensor, step: float) -> float:
+    """Of the forecast behind ``CHOSEN``; infinite where it runs off, or nothing could be refined."""
+    if refined is None or not refined.converged:
         return math.inf
+    seen = max(1, round(CHOSEN / FITTED * len(z)))
     told = refined.equation.integrate(refined.starts[0], step * torch.arange(len(z), dtype=torch.float64))
     error = float((told - z)[seen:].norm())
-    return error if math.isfinite(error) and refined.converged else math.inf
+    return error if math.isfinite(error) else math.inf
 
 
-def foretell_refined(coder: LatentSymmetry, refined: RefinedEquation, data: Trajectories) -> Foretold:
-    """The whole first trajectory from the start that was fitted to its first part; all else there is as foretold.
+def foretell_refined(
+    coder: LatentSymmetry, refined: RefinedEquation, data: Trajectories, label: str = "refined"
+) -> Foretold:
+    """The whole first trajectory from the start that was fitted; all else there is as foretold.
 
-    ``forecast_end``, ``forecast_largest`` of all, ``forecast_seen`` the median of the part fitted to,
-    ``forecast_unseen`` the largest of the part behind it, ``forecast_end_snapshot`` at the end where the first
-    snapshot is the start, ``trajectory_error`` of the fit in the latent space.
+    ``forecast_end``, ``forecast_largest`` of all, ``forecast_median``, ``forecast_late`` the largest behind the first
+    tenth; ``forecast_seen`` the median of the first ``FITTED``, ``forecast_unseen`` the largest of the part behind
+    it, ``forecast_end_snapshot`` at the end where the first snapshot is the start, ``trajectory_error`` of the fit in
+    the latent space.
     """
     x, times = _snapshots(data, stride(data))
     told = forecast(coder, refined.equation, x, times, start=refined.starts[0])
     plain = forecast(coder, refined.equation, x, times)
-    seen = boundary(len(x))
+    seen, tenth = boundary(len(x)), max(1, len(x) // 10)
     measures: Measures = {
         "forecast_end": float(told.error[-1]),
         "forecast_largest": float(told.error.max()),
+        "forecast_median": float(told.error.median()),
+        "forecast_late": float(told.error[tenth:].max()),
         "forecast_seen": float(told.error[:seen].median()),
         "forecast_unseen": float(told.error[seen:].max()),
         "forecast_end_snapshot": float(plain.error[-1]),
         "trajectory_error": refined.after,
     }
-    return Foretold(measures=measures, curves={"refined": told.error})
+    return Foretold(measures=measures, curves={label: told.error})
 
 
 def stride(data: Trajectories) -> int:

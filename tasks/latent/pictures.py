@@ -119,14 +119,15 @@ def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = Non
 def draw_forecasts(
     times: Tensor, errors: Mapping[str, Tensor], seen: float | None = None, most: int = 600
 ) -> "Figure":
-    """|x_hat - x| / |x| against time on a logarithmic axis, curves named "equation, way"; what is refined is bold.
+    """|x_hat - x| / |x| against time on a log axis, curves named "equation, way"; what is fitted to z(t) is bold.
 
     ``seen``: the part of the time that refined equations have been fitted to.
     """
     figure, (axis,) = panels(1, width=8.0, height=3.6)
     keep = slice(None, None, max(1, len(times) // most))
     names = list(dict.fromkeys(name.split(",")[0] for name in errors))
-    styles = {"rk": ("-", 0.9), "euler": ("--", 0.7), "reconstruction": (":", 0.9), "refined": ("-", 1.9)}
+    styles = {"rk": ("-", 0.9), "euler": ("--", 0.7), "reconstruction": (":", 0.9), "refined": ("-", 1.9),
+              "whole": ("-.", 1.9)}  # fmt: skip
     for i, (label, error) in enumerate(errors.items()):
         name, way = label.split(", ")
         style, width = styles.get(way, ("-", 1.0))

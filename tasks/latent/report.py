@@ -22,7 +22,8 @@ __all__ = ["finish"]
 KINDS = (
     "symmetry: freely, in the latent space of the symmetry. constrained: the same within the fields that commute with "
     "its group. free: freely, with the monomials and the settings of the constrained one. baseline: learned beside an "
-    "autoencoder that knows no symmetry. refined: fitted once more, to the trajectory instead of its rates."
+    "autoencoder that knows no symmetry. refined: fitted once more, to the first part of the trajectory instead of "
+    "its rates; whole: to all of it."
 )
 WAYS = (
     "Forecasts are integrated with order 8, and by Euler's method with a step a snapshot, as in the paper. Euler's "
@@ -32,7 +33,9 @@ WAYS = (
 REFINED = (
     " Refined equations, and the points that their forecasts start from, were fitted to the first 80 % of the "
     "trajectory; forecast unseen is their largest error behind it, forecast end snapshot their error at the end where "
-    "the first snapshot is the start."
+    "the first snapshot is the start. Those named whole were fitted to all of it, as published forecasts are: they "
+    "show what the equation can follow, and foretell nothing. Forecast late is the largest error behind the first "
+    "tenth."
 )
 DASH = "A dash stands where a measure has no value: a forecast ran off, or an equation has no such number."
 

@@ -12,16 +12,17 @@ from torch import Tensor
 
 from discover.equations.equation import Equation
 from discover.equations.joint import JointEquation
+from discover.equations.ladder import Candidate
 from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
 from tasks.latent.foretelling import (
-    Candidate,
     Foretold,
     boundary,
     foretell,
     foretell_refined,
+    refine_on_all,
     refine_on_first_part,
     stride,
 )
@@ -162,10 +163,11 @@ class SeedRun:
         self, name: str, symmetry: LatentSymmetry, data: Trajectories, motion: tuple[Tensor, Tensor],
         known: LatentSymmetry | None,
     ) -> None:  # fmt: skip
-        """The best of several degrees with all of their terms, refined; of the last part nothing is seen."""
+        """The best of several degrees with all of their terms, refined."""
         z, rates = (part[: boundary(len(part))] for part in motion)
         candidates: list[Candidate] = []
-        for degree in self.system.refined or (self.system.degree,):
+        degrees = self.system.refined if known is not None else self.system.refined_freely
+        for degree in degrees or (self.system.degree,):
             try:
                 sindy = find_equation(z, rates, symmetry=known, degree=degree, threshold=0.0)
             except ValueError as error:
@@ -187,17 +189,18 @@ class SeedRun:
     def _refine(
         self, name: str, coder: LatentSymmetry, candidates: Sequence[Candidate], data: Trajectories
     ) -> None:
-        label = f"{name}_refined"
-        with self._timed(label):
-            try:
-                refined = refine_on_first_part(coder, candidates, data)
-            except ValueError as error:
-                self.equations[label] = f"none: {error}"
-                return
-            self.words.append(f"{label.replace('_', ' ')}: {refined}.")
-            self._save(label, refined.equation)
-            self._add(f"{label}_", equation_measures(refined.equation))
-            self._foretold(name, f"{label}_", foretell_refined(coder, refined, data), data)
+        """Fitted to the first part, which shows what it foretells, and to the whole, as published forecasts are."""
+        for way, fit in (("refined", refine_on_first_part), ("whole", refine_on_all)):
+            label = f"{name}_{way}"
+            with self._timed(label):
+                refined = fit(coder, candidates, data)
+                if refined is None:
+                    self.equations[label] = "none: there is nothing to refine"
+                    continue
+                self.words.append(f"{label.replace('_', ' ')}: {refined}.")
+                self._save(label, refined.equation)
+                self._add(f"{label}_", equation_measures(refined.equation))
+                self._foretold(name, f"{label}_", foretell_refined(coder, refined, data, way), data)
 
     def _save(self, name: str, equation: Equation) -> None:
         equation.save(self.folder / f"equation-{name.replace('_', '-')}.safetensors")

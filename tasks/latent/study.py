@@ -16,7 +16,7 @@ from tasks.latent.systems import SYSTEMS
 
 __all__ = ["LatentStudy"]
 
-REVISION = 3  # of the stages after the discovery; another number makes them anew
+REVISION = 4  # of the stages after the discovery; another number makes them anew
 
 
 def _silent(line: str) -> None:
@@ -103,7 +103,8 @@ class LatentStudy:
         }
         system = SYSTEMS[name]
         equations = {"degree": system.degree, "constrained": dict(system.constrained)}
-        equations |= {"refined": list(system.refined), "revision": REVISION}
+        equations |= {"refined": list(system.refined), "refined_freely": list(system.refined_freely)}
+        equations |= {"revision": REVISION}
         return {"system": name} | chosen | {"laligan": self.settings(name), "equations": equations}
 
     def settings(self, name: str) -> dict[str, Any]:

@@ -133,9 +133,9 @@ def test_figures_of_a_known_circle_are_known(finished):
     assert first.measures["forecast_end"] < 1e-3
     assert first.measures["forecast_end_euler"] > 0.05
     assert first.equations["symmetry"] == "z1' = -z2\nz2' = z1"
-    refined = {"constrained_refined", "free_refined", "baseline_refined"}
-    assert set(first.equations) == {"symmetry", "constrained", "baseline"} | refined
-    for name in refined:
+    ways = [{f"{name}_{way}" for name in ("constrained", "free", "baseline")} for way in ("refined", "whole")]
+    assert set(first.equations) == {"symmetry", "constrained", "baseline"} | ways[0] | ways[1]
+    for name in ways[0]:
         assert first.measures[f"{name}_forecast_unseen"] < 1e-5
     assert first.measures["isometry_cosine"] == pytest.approx(1)
     assert first.curves["times"].shape == first.curves["constrained, refined"].shape
