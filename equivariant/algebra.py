@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from equivariant.compare import closure_error
 from equivariant.elements import ClosedForm, closed_form, elements
+from equivariant.files import read_tensors
 from equivariant.law import CoefficientLaw, check_finite
 
 __all__ = ["FORMAT", "LieAlgebra"]
@@ -154,7 +154,7 @@ class LieAlgebra:
         Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is not safetensors,
         of another format, or whose content is not an algebra (wrong shape, NaN, a missing entry).
         """
-        metadata, tensors = _read(Path(path))
+        metadata, tensors = read_tensors(Path(path), FORMAT, "algebra", "LieAlgebra.save(path)")
         try:
             law = CoefficientLaw(metadata["law"], tensors["mean"], tensors["scale"])
             coordinates, provenance = json.loads(metadata["coordinates"]), json.loads(metadata["provenance"])
@@ -189,21 +189,3 @@ def _json_copy(value: dict[str, Any]) -> dict[str, Any]:
         return json.loads(json.dumps(value))
     except (TypeError, ValueError) as error:
         raise ValueError(f"provenance must be what json can write, got {error}") from None
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no algebra file at {path}; LieAlgebra.save(path) writes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                came = metadata.get("format", "a file without a format")
-                raise ValueError(
-                    f"{path} must have format {FORMAT!r}, got {came!r}; is it another kind of file?"
-                )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a safetensors file ({error}); LieAlgebra.save(path) writes one"
-        ) from None

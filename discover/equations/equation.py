@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from discover.equations.integrate import Rate, euler, runge_kutta
 from discover.equations.library import PolynomialLibrary
+from equivariant.files import read_tensors
 
 __all__ = ["FORMAT", "METHODS", "Equation"]
 
@@ -170,10 +170,12 @@ class Equation:
 
         Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no such file.
         """
-        metadata, coefficients = _read(Path(path))
+        metadata, tensors = read_tensors(Path(path), FORMAT, "equation", "Equation.save(path)")
         try:
             library = PolynomialLibrary(**json.loads(metadata["library"]))
-            return cls(library, coefficients, json.loads(metadata["variables"]), metadata["time_unit"])
+            return cls(
+                library, tensors["coefficients"], json.loads(metadata["variables"]), metadata["time_unit"]
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not hold a valid equation: {error}") from None
 
@@ -220,21 +222,3 @@ def _term(coefficient: float, name: str, digits: int) -> tuple[bool, str]:
     if name == "1":
         return coefficient < 0, number
     return coefficient < 0, name if number == "1" else f"{number} {name}"
-
-
-def _read(path: Path) -> tuple[dict[str, str], Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no equation file at {path}; Equation.save(path) writes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                came = metadata.get("format", "a file without a format")
-                raise ValueError(
-                    f"{path} must have format {FORMAT!r}, got {came!r}; is it another kind of file?"
-                )
-            return metadata, file.get_tensor("coefficients")
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no whole equation file ({error}); Equation.save(path) writes one"
-        ) from None

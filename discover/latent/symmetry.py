@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from discover.latent.autoencoder import Architecture, Autoencoder
 from equivariant.algebra import LieAlgebra
+from equivariant.files import read_tensors
 from equivariant.law import CoefficientLaw
 
 __all__ = ["FORMAT", "InnerProduct", "LatentSymmetry", "inner_product"]
@@ -135,7 +135,7 @@ class LatentSymmetry:
         Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one of another format, or whose
         content is not whole or not what its digest says.
         """
-        metadata, tensors = _read(Path(path))
+        metadata, tensors = read_tensors(Path(path), FORMAT, "latent symmetry", "LatentSymmetry.save(path)")
         try:
             loaded = cls(_autoencoder(metadata, tensors), _algebra(metadata, tensors))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -221,21 +221,3 @@ def _algebra(metadata: dict[str, str], tensors: dict[str, Tensor]) -> LieAlgebra
         words["coordinates"],
         provenance=words["provenance"],
     )
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no latent symmetry file at {path}; LatentSymmetry.save(path) writes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                came = metadata.get("format", "a file without a format")
-                raise ValueError(
-                    f"{path} must have format {FORMAT!r}, got {came!r}; is it another kind of file?"
-                )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a safetensors file ({error}); LatentSymmetry.save(path) writes one"
-        ) from None
