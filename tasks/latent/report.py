@@ -15,6 +15,8 @@ from tasks.report import Column, Picture, Section, Table, draw_curves, write_rep
 from tasks.results import environment
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from tasks.latent.study import LatentStudy
 
 __all__ = ["finish"]
@@ -41,7 +43,7 @@ DASH = "A dash stands where a measure has no value: a forecast ran off, or an eq
 
 
 def finish(study: "LatentStudy", outcome: LatentOutcome) -> Path:
-    """Write results, the page and the animation of all finished seeds; returns the page's path.
+    """Write results, the page, the animation and the forecast of all finished seeds; returns the page's path.
 
     Pictures are of the first finished seed, whatever it came to.
     """
@@ -57,6 +59,8 @@ def finish(study: "LatentStudy", outcome: LatentOutcome) -> Path:
     outcome.write(folder, study.config(outcome.system), about, command)
     symmetry = LatentSymmetry.load(folder / f"seed-{first.seed}" / "symmetry.safetensors")
     animate_orbit(folder / "orbit.gif", symmetry, data, start=data.states.shape[:2].numel() // 2)
+    if forecast := _forecast_figure(first):
+        forecast.savefig(folder / "forecast.png", dpi=120, bbox_inches="tight")
     page = folder / "report.html"
     write_report(
         page,
@@ -148,12 +152,11 @@ def _equations(outcome: LatentOutcome) -> Section:
 
 def _forecast(data: Trajectories, first: SeedResult) -> list[Section]:
     """The long forecast of the first seed, where there is one."""
-    errors = {name: curve for name, curve in first.curves.items() if name != "times" and not _repeated(name)}
-    if not errors:
+    figure = _forecast_figure(first)
+    if figure is None:
         return []
-    refined = any(name.endswith("refined") for name in errors)
+    refined = any(name.endswith("refined") for name in first.curves)
     span = data.time_step * (data.states.shape[1] - 1)
-    figure = draw_forecasts(first.curves["times"], errors, FITTED if refined else None)
     caption = "|x_hat - x| / |x|; the grey line is 1 %. Figures with this error squared show 1e-4 there."
     lines = [
         WAYS + (REFINED if refined else ""),
@@ -170,6 +173,14 @@ def _forecast(data: Trajectories, first: SeedResult) -> list[Section]:
             pictures=[Picture(figure=figure, caption=caption)],
         )
     ]
+
+
+def _forecast_figure(first: SeedResult) -> "Figure | None":
+    errors = {name: curve for name, curve in first.curves.items() if name != "times" and not _repeated(name)}
+    if not errors:
+        return None
+    refined = any(name.endswith("refined") for name in errors)
+    return draw_forecasts(first.curves["times"], errors, FITTED if refined else None)
 
 
 def _given(result: SeedResult, name: str) -> bool:
