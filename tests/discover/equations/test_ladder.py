@@ -6,6 +6,7 @@ from discover.equations.equation import Equation
 from discover.equations.equivariant_library import EquivariantLibrary
 from discover.equations.ladder import refine_ladder
 from discover.equations.library import PolynomialLibrary
+from discover.equations.shooting import refine_equation
 from equivariant import catalogue
 
 DT = 0.1
@@ -42,6 +43,27 @@ def test_regression_counts_where_it_is_better():
     assert best.converged
     assert best.after < 1e-6
     assert not below.converged
+
+
+def test_regression_counts_where_the_way_up_stops_short(monkeypatch):
+    monkeypatch.setattr("discover.equations.shooting.TRIALS", 3)
+    good = (normal_form(), candidate(3)[1])
+    below, best = refine_ladder([turning(), good], Z, DT)
+    assert below.converged
+    assert best.after < 1e-6
+
+
+def test_the_way_up_begins_where_the_trajectories_below_did(monkeypatch):
+    begun = []
+
+    def recorded(*args, **settings):
+        begun.append(settings.get("starts"))
+        return refine_equation(*args, **settings)
+
+    monkeypatch.setattr("discover.equations.ladder.refine_equation", recorded)
+    below, _ = refine_ladder([turning(), candidate(3)], Z, DT)
+    assert begun[0] is begun[1] is None
+    assert torch.equal(begun[2], below.starts)
 
 
 def test_nothing_to_refine_is_told_by_none():
