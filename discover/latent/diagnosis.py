@@ -48,6 +48,11 @@ class Diagnosis:
         return not self.flags
 
     @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong and the verdict, where there is one, establishes a symmetry."""
+        return not self.flags and (self.verdict is None or self.verdict.passed)
+
+    @property
     def doubt(self) -> tuple[int, float]:
         """What is smaller for the better of two games: how much is wrong, then the AUC of the fresh critic."""
         return len(self.flags), self.numbers.get("auc", 0.0)

@@ -58,8 +58,8 @@ class LaLiGAN(LatentRules, Settings):
             in 250 steps, three times in a row. 0 plays all steps.
         starts: how many initial games are tried for ``trial`` steps; the one whose windows are best given back and
             least told from moved ones is played on. No ground truth is asked.
-        restarts: how many more games are played, one after the other, while the diagnosis finds something wrong;
-            the least doubtful one is kept.
+        restarts: how many more games are played, one after the other, while the diagnosis finds something wrong
+            or the verdict establishes no symmetry; the least doubtful one is kept.
         held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none;
             resolution: below which deviations, relative to the latent's size, do not count for it.
         seed, device, dtype, checkpoint, checkpoint_every, progress: as for ``LieGAN``.
@@ -243,12 +243,12 @@ class LaLiGAN(LatentRules, Settings):
     def _play_until_sound(
         self, played: Windows, kept: Windows, reduction: Reduction, names: Sequence[str]
     ) -> None:
-        """Games until nothing wrong is seen in one; the least doubtful is kept."""
+        """Games until one is sound; the least doubtful is kept."""
         outcomes = []
         for restart in range(1 + max(0, self.restarts)):
             self._conclude(*self._play(played, reduction, restart), kept, names)
             outcomes.append({name: value for name, value in vars(self).items() if name.endswith("_")})
-            if self.diagnosis_:
+            if self.diagnosis_.sound:
                 break
         vars(self).update(min(outcomes, key=lambda found: found["diagnosis_"].doubt))
         self.restarts_ = len(outcomes) - 1

@@ -1,10 +1,12 @@
 import math
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 from conftest import LEARNED
 
-from discover import LaLiGAN
+from discover import LaLiGAN, Verdict
 from discover.equations.joint import JointEquation
 from discover.latent.diagnosis import Diagnosis
 from equivariant import catalogue, cosine
@@ -116,6 +118,15 @@ def test_a_game_in_which_something_is_wrong_is_followed_by_another(monkeypatch):
     assert (first.restarts_, second.restarts_) == (0, 1)
     assert second.diagnosis_
     assert second.symmetry_.digest != first.symmetry_.digest
+
+
+def test_a_verdict_that_establishes_nothing_is_a_reason_to_play_again():
+    """A critic that is neither blind nor sure: nothing to flag, and no symmetry either."""
+    undecided, sure = SimpleNamespace(passed=False), SimpleNamespace(passed=True)
+    assert not Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, undecided)).sound
+    assert Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, sure)).sound
+    assert Diagnosis(flags=(), numbers={}).sound
+    assert not Diagnosis(flags=("no motion",), numbers={}, verdict=cast(Verdict, sure)).sound
 
 
 def test_of_games_that_all_went_wrong_the_least_doubtful_is_kept(monkeypatch):

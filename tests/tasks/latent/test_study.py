@@ -22,6 +22,8 @@ from tasks.latent.report import finish
 from tasks.latent.study import LatentStudy
 from tasks.latent.systems import SYSTEMS, System, Target
 
+pytest.importorskip("pysindy", reason="equations need the extra sindy: pip install 'liesmith[sindy]'")
+
 TURN = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]])
 
 
