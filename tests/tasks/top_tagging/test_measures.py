@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXACT
-from sklearn.metrics import roc_auc_score
 
 from tasks.top_tagging.measures import (
     EFFICIENCIES,
@@ -15,6 +14,8 @@ from tasks.top_tagging.measures import (
     measure,
     roc,
 )
+
+metrics = pytest.importorskip("sklearn.metrics", reason="measures need the extra train")
 
 
 def sample(n=400, shift=1.0, seed=0, digits=None):
@@ -88,7 +89,7 @@ def test_resampled_statistics_are_those_of_scikit_learn_with_weights(digits):
     found = _Ranked(scores, label).statistics(counts)
     for i, weights in enumerate(counts.long()):
         repeated = torch.arange(60).repeat_interleave(weights)
-        expected = roc_auc_score(label.numpy(), scores.numpy(), sample_weight=weights.numpy())
+        expected = metrics.roc_auc_score(label.numpy(), scores.numpy(), sample_weight=weights.numpy())
         assert float(found["auc"][i]) == pytest.approx(expected, abs=EXACT)
         passing = [brute_background(scores[repeated], label[repeated], e) for e in EFFICIENCIES]
         assert found["background"][:, i].tolist() == pytest.approx(passing)

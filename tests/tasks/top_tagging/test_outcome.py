@@ -19,6 +19,8 @@ from tasks.top_tagging.pictures import (
 from tasks.top_tagging.report import finish
 from tasks.top_tagging.runs import TaggerRun
 
+pytest.importorskip("sklearn", reason="a study needs the extra train: pip install 'liesmith[train]'")
+
 N = 300
 LABEL = torch.arange(N) % 2
 DRAWS = 20

@@ -14,6 +14,9 @@ from tasks.top_tagging.discovery import JetAlgebra
 from tasks.top_tagging.files import shard_path
 from tasks.top_tagging.study import TopTagging
 
+pytest.importorskip("sklearn", reason="a study needs the extra train: pip install 'liesmith[train]'")
+pytest.importorskip("lightning_fabric", reason="a study needs the extra train: pip install 'liesmith[train]'")
+
 SMALL = {
     "train": 24,
     "validation": 14,
