@@ -47,6 +47,8 @@ class LatentRules:
         anchor_weight: of |mean z|^2 + |cov z - 1|^2; 0 lets the latent go where it likes.
         channel_penalty: of the overlaps of several generators.
         threshold: entries of L below this, relative to the largest, are masked for good; 0 keeps all.
+        show_decoded: whether the critic sees, beside z and g z, what the decoder makes of them, so that moved data
+            have to look like data too.
     """
 
     batch_size: int = 128
@@ -62,6 +64,7 @@ class LatentRules:
     anchor_weight: float = 0.02
     channel_penalty: float = 0.1
     threshold: float = 0.0
+    show_decoded: bool = False
 
 
 class Players(nn.Module):
@@ -202,6 +205,9 @@ class LatentGame:
 
     def _shown(self, z: Tensor, index: Tensor, noise: float) -> Tensor:
         features, labels = z.flatten(1), self.windows.invariants(index)
+        if self.rules.show_decoded:
+            decoded = self.players.autoencoder.outward(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+            features = torch.cat([features, decoded.flatten(1)], dim=1)
         if labels is not None:
             features = torch.cat([features, labels], dim=1)
         if not noise:

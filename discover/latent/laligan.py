@@ -58,8 +58,7 @@ class LaLiGAN(LatentRules, Settings):
             in 250 steps, three times in a row. 0 plays all steps.
         starts: how many initial games are tried for ``trial`` steps; the one whose windows are best given back and
             least told from moved ones is played on. No ground truth is asked.
-        restarts: how many more games are played, one after the other, while the diagnosis finds something wrong
-            or the verdict establishes no symmetry; the least doubtful one is kept.
+        restarts: most games more, played while one is not ``sound`` (``Diagnosis``); the least doubtful is kept.
         held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none;
             resolution: below which deviations, relative to the latent's size, do not count for it.
         seed, device, dtype, checkpoint, checkpoint_every, progress: as for ``LieGAN``.
@@ -195,7 +194,8 @@ class LaLiGAN(LatentRules, Settings):
             motion = seeded(random, lambda: LatentMotion(self.latent_dim, self.width))
         players = Players(autoencoder, group, equation, motion).to(device=self.device, dtype=dtype)
         numbers = 0 if windows.labels is None else windows.labels.shape[-1]
-        shown = torch.zeros(1, windows.window * self.latent_dim + numbers, device=self.device, dtype=dtype)
+        seen = self.latent_dim + self.show_decoded * windows.points.shape[-1]
+        shown = torch.zeros(1, windows.window * seen + numbers, device=self.device, dtype=dtype)
         critic = seeded(
             random, lambda: Critic(shown, width=self.critic_width, classes=windows.n_classes, whiten=False)
         )

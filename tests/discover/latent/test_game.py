@@ -71,3 +71,13 @@ def test_without_elements_nothing_is_asked_of_them():
     losses: dict[str, Tensor] = {}
     assert float(parts()._known_elements(torch.randn(5, 2, 4), torch.arange(5), losses)) == 0
     assert not losses
+
+
+def test_the_critic_sees_what_the_decoder_makes_of_moved_latents():
+    game, z, index = parts(), torch.randn(5, 2, 4, dtype=torch.float64), torch.arange(5)
+    game.rules.show_decoded = True
+    shown = game._shown(z, index, 0.0)
+    decoded = game.players.autoencoder.outward(z.flatten(0, 1)).reshape(5, 8)
+    torch.testing.assert_close(shown, torch.cat([z.flatten(1), decoded], dim=1))
+    game.rules.show_decoded = False
+    torch.testing.assert_close(game._shown(z, index, 0.0), z.flatten(1))

@@ -149,6 +149,15 @@ def test_a_restart_that_was_stopped_goes_on(monkeypatch, tmp_path):
     assert resumed.symmetry_.digest == whole.symmetry_.digest
 
 
+@pytest.mark.parametrize("encoder", ["mlp", "conv1d"])
+def test_moved_data_can_be_shown_to_the_critic(encoder):
+    """The decoder then answers for what it makes of moved latents, so it is another game."""
+    x = curved_circle(10)
+    shown, plain = (LaLiGAN(encoder=encoder, show_decoded=on, **BRIEF).fit(x) for on in (True, False))
+    assert shown.symmetry_.digest != plain.symmetry_.digest
+    assert math.isfinite(shown.reconstruction_error_)
+
+
 def test_float64_is_played_in_float64():
     fitted = LaLiGAN(dtype="float64", **BRIEF).fit(curved_circle(10, dtype=torch.float64))
     assert fitted.symmetry_.encode(curved_circle(4, dtype=torch.float64)).dtype == torch.float64
