@@ -151,7 +151,7 @@ def test_the_taggers_are_those_on_file():
         printed = [float(accuracy), float(auc), *numbers(between)]
         assert [*printed, float(boost)] == pytest.approx([*known, statistics.median(boosted[name])], abs=6e-5)
         assert float(half) == pytest.approx(s["rejections"][1]["value"], abs=0.6)
-    (pair,) = re.findall(r"paired: (.*?) AUC", TEXT, flags=re.DOTALL)
+    (pair,) = re.findall(r"paired:\s+(.*?) AUC", TEXT, flags=re.DOTALL)
     differences = [d["value"] for d in told["auc_minus_lorentznet"] if d["row"] == "LieGNN"]
     assert numbers(pair) == pytest.approx(differences, abs=6e-5)
 
