@@ -19,29 +19,21 @@ Candidate = tuple[Equation, EquivariantLibrary | None]
 
 
 def refine_ladder(candidates: Sequence[Candidate], z: Tensor, dt: float) -> list[RefinedEquation | None]:
-    """Each candidate refined on trajectories z (m, T, k) or (T, k), ``dt`` apart; None where nothing can be refined.
+    """Each candidate refined on trajectories z (m, T, k) or (T, k), ``dt`` apart; None for z' = 0.
 
     Candidates are equations, with the fields within which they are to stay or None, in libraries of which each holds
     the one before. What began from the one below is taken, unless what began from regression leaves less than half
-    of its error.
+    of its error. Raises ``ValueError`` as ``refine_equation`` does.
     """
     steps: list[RefinedEquation | None] = []
     below: RefinedEquation | None = None
     for equation, fields in candidates:
-        refined = _better(_alone(equation, fields, z, dt), _raised(below, equation, fields, z, dt))
+        alone = refine_equation(equation, z, dt, fields=fields) if equation.terms else None
+        refined = _better(alone, _raised(below, equation, fields, z, dt))
         if refined is not None and refined.converged:
             below = refined
         steps.append(refined)
     return steps
-
-
-def _alone(
-    equation: Equation, fields: EquivariantLibrary | None, z: Tensor, dt: float
-) -> RefinedEquation | None:
-    try:
-        return refine_equation(equation, z, dt, fields=fields)
-    except ValueError:
-        return None
 
 
 def _raised(

@@ -60,8 +60,7 @@ class LaLiGAN(LatentRules, Settings):
             least told from moved ones is played on. No ground truth is asked.
         restarts: most games more, played while one is not ``sound`` (``Diagnosis``); the least doubtful is kept.
         held_out: fraction kept for the errors and the verdict; judge_steps: of the fresh critic's, 0 for none;
-            resolution: below which deviations, relative to the latent's size, do not count for it.
-        seed, device, dtype, checkpoint, checkpoint_every, progress: as for ``LieGAN``.
+            resolution: least deviation, over the latent's size, that counts for it. All others: as for ``LieGAN``.
 
     After ``fit``: ``symmetry_`` (encoder, decoder and algebra), ``algebra_``, ``equation_`` (an ``Equation`` or
     ``None``), ``diagnosis_`` (false, with advice, where something is wrong), ``verdict_`` (what held-out windows
@@ -148,8 +147,9 @@ class LaLiGAN(LatentRules, Settings):
             raise ValueError(f"unknown law {self.law!r}; choose from ['normal', 'uniform']")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
-        if not self.motion_weight >= 0:
-            raise ValueError(f"motion_weight must not be negative, got {self.motion_weight}")
+        for name in ("motion_weight", "restarts"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.encoder not in SINGLE_CHANNEL:
             raise ValueError(f"unknown encoder {self.encoder!r}; choose from {sorted(SINGLE_CHANNEL)}")
         if coefficients is not None and (self.stride not in (None, 1) or self.window < 2):
@@ -245,7 +245,7 @@ class LaLiGAN(LatentRules, Settings):
     ) -> None:
         """Games until one is sound; the least doubtful is kept."""
         outcomes = []
-        for restart in range(1 + max(0, self.restarts)):
+        for restart in range(1 + self.restarts):
             self._conclude(*self._play(played, reduction, restart), kept, names)
             outcomes.append({name: value for name, value in vars(self).items() if name.endswith("_")})
             if self.diagnosis_.sound:

@@ -193,7 +193,11 @@ class SeedRun:
         for way, fit in (("refined", refine_on_first_part), ("whole", refine_on_all)):
             label = f"{name}_{way}"
             with self._timed(label):
-                refined = fit(coder, candidates, data)
+                try:
+                    refined = fit(coder, candidates, data)
+                except ValueError as error:
+                    self.equations[label] = f"none: {error}"
+                    continue
                 if refined is None:
                     self.equations[label] = "none: there is nothing to refine"
                     continue

@@ -70,6 +70,8 @@ def test_nothing_to_refine_is_told_by_none():
     still = candidate(1, torch.zeros(2, 3, dtype=torch.float64))
     assert refine_ladder([still], Z, DT) == [None]
     assert refine_ladder([], Z, DT) == []
+    with pytest.raises(ValueError, match="finite"):
+        refine_ladder([turning()], Z * torch.nan, DT)
 
 
 def test_an_equation_in_a_larger_library_is_the_same():

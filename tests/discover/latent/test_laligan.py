@@ -212,6 +212,7 @@ def test_a_planted_collapse_is_told():
         ({"encoder": "gnn"}, {"trajectories": SOME}, "unknown encoder"),
         ({"encoder": "conv2d"}, {"trajectories": SOME}, "conv2d takes"),
         ({"held_out": 1.0}, {"trajectories": SOME}, "held_out"),
+        ({"restarts": -1}, {"trajectories": SOME}, "restarts must not be negative"),
         ({"structure": "so(2)"}, {"trajectories": SOME, "coefficients": torch.randn(2, 20, 1)}, "T - 1"),
         ({"structure": "so(2)"}, {"trajectories": SOME, "coefficients": torch.randn(2, 19, 3)}, "1 entries"),
         ({}, {"trajectories": SOME, "coefficients": torch.randn(2, 19, 1)}, "given group"),
