@@ -31,6 +31,8 @@ class SINDy:
         degree, constant: of the library of monomials.
         threshold: terms whose root mean square is below this part of that of the rate are dropped; with a symmetry
             a term is a whole field Q_a Theta, and its size is over all coordinates.
+        pooled: without a symmetry, measure terms against the root mean square of all rates together instead of each
+            its own; for coordinates of one unit, such as latent ones, so that a slow one is no noise magnified.
         alpha: ridge, relative to the squared norm of a column; the answer on the kept terms is without it.
         rounds: at most so many rounds of dropping.
         symmetry: an algebra on z, exact or learned, its ``origin`` the centre.
@@ -48,6 +50,7 @@ class SINDy:
     degree: int = 2
     constant: bool = True
     threshold: float = 0.05
+    pooled: bool = False
     alpha: float = 1e-6
     rounds: int = 20
     symmetry: LieAlgebra | None = None
@@ -114,6 +117,8 @@ class SINDy:
     def _by_pysindy(self, columns: Tensor, rates: Tensor) -> Tensor:
         package = pysindy()
         sizes, speeds = _sizes(columns), _sizes(rates)
+        if self.pooled:
+            speeds = speeds.square().mean().sqrt().expand_as(speeds)
         optimizer = package.STLSQ(threshold=self.threshold, alpha=self.alpha, max_iter=self.rounds)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that nothing is left of a row is an answer: z' = 0

@@ -1,10 +1,12 @@
 """The map to the latent space and back, z = phi(x) and x = psi(z), rebuilt from a description that json can write."""
 
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from discover.latent.reduction import Reduction
@@ -100,9 +102,25 @@ class Autoencoder(nn.Module):
         x = self.reduction.inverse(self.outward(z.reshape(-1, k)))
         return x.reshape(*z.shape[:-1], *self.architecture.shape)
 
+    def seen_in(self, frame: Tensor) -> "Autoencoder":
+        """A copy with the latent vectors F z, F (k, k) invertible: the encoder ends, the decoder begins with it."""
+        other = deepcopy(self)
+        last, first = _end(other.encoder, -1), _end(other.decoder, 0)
+        into = frame.double().to(last.weight.device)
+        with torch.no_grad():
+            last.weight.copy_(into @ last.weight.double())
+            last.bias.copy_(into @ last.bias.double())
+            first.weight.copy_(first.weight.double() @ torch.linalg.inv(into))
+        return other
+
     def forward(self, x: Tensor) -> Tensor:
         """The reconstruction of snapshots (..., *shape)."""
         return self.decode(self.encode(x))
+
+
+def _end(layers: nn.Module, index: int) -> nn.Linear:
+    """The linear layer that ends an encoder or begins a decoder."""
+    return cast(nn.Linear, cast(nn.Sequential, layers)[index])
 
 
 def _perceptrons(a: Architecture, size: int) -> tuple[nn.Module, nn.Module]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from discover.latent.autoencoder import Architecture, Autoencoder
+from discover.latent.frames import InnerProduct, adapted_frame, inner_product
 from equivariant.algebra import LieAlgebra
 from equivariant.files import read_tensors
 from equivariant.law import CoefficientLaw
 
-__all__ = ["FORMAT", "InnerProduct", "LatentSymmetry", "inner_product"]
+__all__ = ["FORMAT", "LatentSymmetry"]
 
 FORMAT = "latent-symmetry/1"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InnerProduct:
-    """The inner product J in which generators are as skew as they can be.
-
-    Args:
-        metric: J (k, k), positive definite, of trace k. violation: |L^T J + J L| / (2 |J L|), 0 for exact isometries.
-        skewed: the generators (c, k, k) as seen in an orthonormal frame of J.
-    """
-
-    metric: Tensor
-    violation: float
-    skewed: Tensor
+TURNING = 0.1  # generators whose inner product is violated by more do not turn
 
 
 class LatentSymmetry:
@@ -102,6 +90,36 @@ class LatentSymmetry:
         """The inner product of the latent space that the group keeps, or keeps best."""
         return inner_product(self.algebra.basis)
 
+    def adapted(self, exact: bool = False) -> "LatentSymmetry":
+        """The same symmetry, which moves data the same way, in coordinates of z that are adapted to it.
+
+        There the group keeps the dot product as well as it can, and one generator turns coordinate planes, the
+        fastest first, so that equations of motion have few terms: see ``adapted_frame``. The frame F, z -> F z,
+        stands in the provenance. A sparse L need not stay sparse.
+
+        Args:
+            exact: whether the generators are replaced by the nearest that keep the dot product exactly.
+
+        Raises ``ValueError`` with ``exact`` where the generators keep no inner product, such as a scaling.
+        """
+        algebra = self.algebra
+        if exact and (violation := self.inner_product().violation) > TURNING:
+            raise ValueError(
+                f"wanted generators that turn, got some that keep no inner product (the best is violated by "
+                f"{violation:.0%}); use adapted() and equations without a symmetry"
+            )
+        frame = adapted_frame(algebra.basis)
+        into = frame.to(algebra.basis)
+        basis = into @ algebra.basis @ torch.linalg.inv(into)
+        seen = LieAlgebra(
+            (basis - basis.mT) / 2 if exact else basis,
+            algebra.law,
+            into @ algebra.origin,
+            algebra.coordinates,
+            provenance=algebra.provenance | {"frame": frame.tolist()},
+        )
+        return LatentSymmetry(self.autoencoder.seen_in(frame), seen)
+
     def to(self, *args: Any, **kwargs: Any) -> "LatentSymmetry":
         """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
         other = Autoencoder(self.autoencoder.architecture)
@@ -147,43 +165,6 @@ class LatentSymmetry:
     def __repr__(self) -> str:
         a = self.autoencoder.architecture
         return f"LatentSymmetry({a.encoder}, {a.shape} -> {a.latent_dim}, {self.algebra!r})"
-
-
-def inner_product(basis: Tensor) -> InnerProduct:
-    """The positive definite J (k, k) that generators (c, k, k) keep best: least |L^T J + J L|, all L together.
-
-    It is the mean of g^T g over a long stretch of the group, found as the smallest singular vector where that
-    is positive definite, else the identity.
-    """
-    L = basis.detach().double().cpu()
-    k = L.shape[-1]
-    i, j = torch.triu_indices(k, k)
-    forms = torch.zeros(len(i), k, k, dtype=torch.float64)
-    n = torch.arange(len(i))
-    forms[n, i, j] = forms[n, j, i] = 1.0
-    forms = forms / forms.flatten(1).norm(dim=1)[:, None, None]
-    change = L[:, None].mT @ forms + forms @ L[:, None]
-    _, values, vectors = torch.linalg.svd(change.transpose(0, 1).flatten(1).mT)
-    metric = _positive(torch.einsum("sf,fij->sij", vectors.flip(0), forms), values.flip(0))
-    frame = torch.linalg.cholesky(metric).mT
-    skewed = frame @ L @ torch.linalg.inv(frame)
-    size = max(float(skewed.norm()), 1e-300)
-    return InnerProduct(
-        metric=metric, violation=float((skewed + skewed.mT).norm()) / (2 * size), skewed=skewed
-    )
-
-
-def _positive(forms: Tensor, values: Tensor) -> Tensor:
-    """A positive definite form of trace k from the nearly invariant ones: the identity's part in their span."""
-    k = forms.shape[-1]
-    unit = torch.eye(k, dtype=forms.dtype)
-    near = values <= max(10 * float(values[0]), 1e-6 * float(values[-1]))
-    chosen = forms[near]
-    metric = torch.einsum("s,sij->ij", torch.einsum("sij,ij->s", chosen, unit), chosen)
-    eigenvalues = torch.linalg.eigvalsh(metric)
-    if not eigenvalues[0] > 1e-3 * eigenvalues[-1]:
-        return unit
-    return metric * (k / metric.trace())
 
 
 def replace_space(algebra: LieAlgebra, space: str) -> LieAlgebra:

@@ -41,8 +41,8 @@ def find_equation(
 ) -> SINDy:
     """SINDy on points and rates (n, k); with ``symmetry``, within the fields that commute with its group.
 
-    Raises ``ValueError`` where the generators keep no form, or the data do not move.
+    Raises ``ValueError`` where the data do not move.
     """
     algebra = None if symmetry is None else symmetry.algebra
-    sindy = SINDy(degree=degree, symmetry=algebra, isometries=algebra is not None, **settings)
+    sindy = SINDy(degree=degree, symmetry=algebra, pooled=True, **settings)
     return sindy.fit(z, rates=rates, time_unit="time")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from discover.equations.equation import Equation
-from discover.equations.equivariant_library import to_isometries
-from discover.latent.symmetry import inner_product
+from discover.latent.frames import inner_product
+from discover.latent.symmetry import LatentSymmetry
 from equivariant import LieAlgebra
 
 __all__ = [
@@ -59,16 +59,17 @@ def generator_measures(algebra: LieAlgebra) -> Measures:
     }
 
 
-def isometry_measures(algebra: LieAlgebra) -> Measures:
-    """Of the nearest generator that keeps its form exactly, which is what the constrained equations use.
+def isometry_measures(symmetry: LatentSymmetry) -> Measures:
+    """Of the nearest generator that keeps its inner product exactly, which is what the constrained equations use.
 
-    ``isometry_cosine`` with the learned one, ``isometry_rank``; None where the learned one keeps no form.
+    ``isometry_cosine`` with the learned one, in the frame of that inner product, and ``isometry_rank``; None where the
+    learned one keeps none.
     """
     try:
-        nearest = to_isometries(algebra).basis[0].double().cpu()
+        nearest = symmetry.adapted(exact=True).algebra.basis[0].double().cpu()
     except ValueError:
         return {"isometry_cosine": None, "isometry_rank": None}
-    learned = algebra.basis[0].double().cpu()
+    learned = symmetry.adapted().algebra.basis[0].double().cpu()
     sizes = torch.linalg.svdvals(nearest)
     return {
         "isometry_cosine": float((nearest * learned).sum() / (nearest.norm() * learned.norm())),

@@ -122,7 +122,7 @@ class SeedRun:
 
     def _measure(self, symmetry: LatentSymmetry, data: Trajectories) -> None:
         if data.coefficients is None:
-            self.measures |= generator_measures(symmetry.algebra) | isometry_measures(symmetry.algebra)
+            self.measures |= generator_measures(symmetry.algebra) | isometry_measures(symmetry)
         held = self.system.held_out(self.seed, self.discard, self.quick)
         if held is None:
             return
@@ -135,16 +135,29 @@ class SeedRun:
     def _equations(self, symmetry: LatentSymmetry, data: Trajectories) -> None:
         """The free equation, that within the symmetry's fields, and the free one of the same library as the latter."""
         with self._timed("equation"):
-            motion = latent_motion(symmetry, data)
-            self._find("symmetry", symmetry, data, motion, None, {"degree": self.system.degree})
+            coder = symmetry.adapted()
+            motion = latent_motion(coder, data)
+            self._find("symmetry", coder, data, motion, None, {"degree": self.system.degree})
+        coder.save(self.folder / "adapted.safetensors")
         self.measures["seconds_to_equation"] = sum(
             self.seconds[stage] for stage in ("simulation", "discovery", "equation")
         )
-        larger = {"degree": self.system.degree} | dict(self.system.constrained)
-        self._find("constrained", symmetry, data, motion, symmetry, larger)
+        known = self._exact(symmetry)
+        if known is not None:
+            larger = {"degree": self.system.degree} | dict(self.system.constrained)
+            self._find("constrained", coder, data, motion, known, larger)
         if self.system.forecast:
-            for name, known in (("constrained", symmetry), ("free", None)):
-                self._follow(name, symmetry, data, motion, known)
+            for name, group in (("constrained", known), ("free", None)):
+                if name == "free" or group is not None:
+                    self._follow(name, coder, data, motion, group)
+
+    def _exact(self, symmetry: LatentSymmetry) -> LatentSymmetry | None:
+        """With generators that keep the inner product exactly, since a learned one keeps no cubic field."""
+        try:
+            return symmetry.adapted(exact=True)
+        except ValueError as error:
+            self.equations["constrained"] = f"none: {error}"
+            return None
 
     def _find(
         self, name: str, symmetry: LatentSymmetry, data: Trajectories, motion: tuple[Tensor, Tensor],

@@ -239,3 +239,16 @@ def test_everything_below_the_threshold():
     pytest.importorskip("pysindy")
     assert SINDy(threshold=0.99).fit(z, rates=rates).equation_.terms <= 2
     assert equation(2, {}, {}).terms == 0
+
+
+def test_pooled_a_slow_coordinate_is_held_to_the_pace_of_all():
+    """By its own pace every small drift is a law; by the pace of all it stands still."""
+    pytest.importorskip("pysindy")
+    z, _ = noisy(0, 400, 0.0)
+    turn = torch.stack([-z[:, 1], z[:, 0], 0.01 * z[:, 0].square() - 0.01], dim=1)
+    points = torch.cat([z, z[:, :1] * z[:, 1:]], dim=1)
+    own, pooled = (SINDy(degree=2, pooled=p).fit(points, rates=turn).equation_ for p in (False, True))
+    assert own.coefficients[2].any()
+    assert not pooled.coefficients[2].any()
+    torch.testing.assert_close(pooled.coefficients[:2], own.coefficients[:2], rtol=1e-6, atol=1e-9)
+    assert pooled.terms == 2

@@ -5,7 +5,7 @@ import torch
 from conftest import EXACT
 
 from discover.latent.autoencoder import Architecture, Autoencoder
-from discover.latent.symmetry import LatentSymmetry, inner_product
+from discover.latent.symmetry import LatentSymmetry
 from equivariant import EMLP, LieAlgebra, catalogue
 from equivariant.rep import Scalar, V
 
@@ -93,22 +93,44 @@ def test_a_copy_elsewhere_keeps_what_it_is(symmetry):
     torch.testing.assert_close(other.encode(x), symmetry.encode(x.double()).float(), rtol=1e-4, atol=1e-5)
 
 
-def test_inner_product_of_an_ellipse():
-    stretch = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))
-    L = stretch @ catalogue.rotation(2).basis @ torch.linalg.inv(stretch)
-    found = inner_product(L)
-    wanted = torch.linalg.inv(stretch @ stretch)
-    torch.testing.assert_close(found.metric, wanted * (2 / wanted.trace()), rtol=EXACT, atol=EXACT)
-    assert found.violation < EXACT
-    torch.testing.assert_close(found.skewed, -found.skewed.mT, rtol=EXACT, atol=EXACT)
+def test_adapted_coordinates_move_data_the_same_way_and_keep_the_dot_product(symmetry):
+    squeeze = torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))
+    origin = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    turn = squeeze @ catalogue.rotation(2).basis.double() @ squeeze.inverse()
+    askew = LatentSymmetry(symmetry.autoencoder, LieAlgebra(turn, origin=origin))
+    adapted = askew.adapted()
+    x, times = torch.randn(5, 3, 4, dtype=torch.float64), torch.tensor([0.0, 0.7], dtype=torch.float64)
+    torch.testing.assert_close(adapted.flow(x, times), askew.flow(x, times), rtol=1e-9, atol=1e-9)
+    frame = torch.tensor(adapted.algebra.provenance["frame"], dtype=torch.float64)
+    torch.testing.assert_close(adapted.encode(x), askew.encode(x) @ frame.mT, rtol=1e-9, atol=1e-9)
+    L = adapted.algebra.basis[0]
+    torch.testing.assert_close(L, -L.mT, rtol=1e-9, atol=1e-9)
+    assert adapted.algebra.space != askew.algebra.space
+    assert askew.inner_product().metric[0, 0] < 0.5  # the first one is left as it was
 
 
-def test_no_inner_product_is_kept_by_a_boost():
-    assert inner_product(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).violation > 0.5
+def test_exact_generators_keep_the_dot_product_to_the_last_digit(symmetry):
+    spiral = LieAlgebra(torch.tensor([[[0.02, -1.0], [1.0, 0.02]]], dtype=torch.float64))
+    learned = LatentSymmetry(symmetry.autoencoder, spiral)
+    exact = learned.adapted(exact=True).algebra.basis[0]
+    assert torch.equal(exact, -exact.mT)
+    assert float(exact[1, 0]) == pytest.approx(1.0, abs=1e-9)
+    assert learned.adapted().algebra.basis[0].trace() == pytest.approx(0.04)
+    boost = LatentSymmetry(symmetry.autoencoder, LieAlgebra(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])))
+    with pytest.raises(ValueError, match="no inner product"):
+        boost.adapted(exact=True)
+    assert boost.adapted().latent_dim == 2
 
 
-def test_the_inner_product_of_a_turn_in_space():
-    assert inner_product(catalogue.rotation(3).basis[:1]).violation < EXACT
+def test_convolutions_are_seen_in_another_frame_too():
+    about = Architecture(encoder="conv1d", shape=(16,), latent_dim=2, modes=0, width=4, depth=2)
+    autoencoder = Autoencoder(about).double()
+    frame = torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64)
+    x = torch.randn(3, 16, dtype=torch.float64)
+    other = autoencoder.seen_in(frame)
+    torch.testing.assert_close(other.encode(x), autoencoder.encode(x) @ frame.mT, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(other(x), autoencoder(x), rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(autoencoder.encode(x), other.encode(x))
 
 
 def test_refuses_what_does_not_fit(symmetry):
