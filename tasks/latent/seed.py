@@ -139,6 +139,8 @@ class SeedRun:
             motion = latent_motion(coder, data)
             self._find("symmetry", coder, data, motion, None, {"degree": self.system.degree})
         coder.save(self.folder / "adapted.safetensors")
+        if "coefficient_mismatch" in self.measures:
+            self._in_learned_coordinates(coder, motion)
         self.measures["seconds_to_equation"] = sum(
             self.seconds[stage] for stage in ("simulation", "discovery", "equation")
         )
@@ -150,6 +152,16 @@ class SeedRun:
             for name, group in (("constrained", known), ("free", None)):
                 if name == "free" or group is not None:
                     self._follow(name, coder, data, motion, group)
+
+    def _in_learned_coordinates(self, coder: LatentSymmetry, motion: tuple[Tensor, Tensor]) -> None:
+        """How alike the two coefficients are where nobody has adapted the coordinates."""
+        frame = torch.tensor(coder.algebra.provenance["frame"], dtype=motion[0].dtype)
+        learned = (part @ torch.linalg.inv(frame).mT for part in motion)
+        mismatch = equation_measures(find_equation(*learned, degree=self.system.degree).equation_)[
+            "coefficient_mismatch"
+        ]
+        if mismatch is not None:
+            self.measures["coefficient_mismatch_learned"] = mismatch
 
     def _exact(self, symmetry: LatentSymmetry) -> LatentSymmetry | None:
         """With generators that keep the inner product exactly, since a learned one keeps no cubic field."""

@@ -119,6 +119,8 @@ SOLIDS = {
     "tolerance": 0.0, "steps": 3500, "cooldown": 3000, "starts": 1,
 }  # fmt: skip
 ORBITS = {"latent_dim": 2, "motion_weight": 1.0}  # exact rates say what windows of two leave open
+# the period of an orbit depends on its energy: z' = w(r^2) J z, w a polynomial
+PERIODS = {"degree": 5, "threshold": 0.01}
 # spirals never settle, they drift: r' = a r + b r^3 + ..., small beside the turning
 TRANSIENT = {"degree": 3, "threshold": 0.01}
 SKEW = Target(measure="cosine_inner", at_least=0.999)
@@ -176,6 +178,7 @@ SYSTEMS: dict[str, System] = {
         settings=ORBITS,
         quick=QUICK,
         energy=Pendulum().energy,
+        constrained=PERIODS,
         targets=ENERGY,
     ),
     "lotka-volterra": System(
@@ -184,6 +187,7 @@ SYSTEMS: dict[str, System] = {
         settings=ORBITS,
         quick=QUICK,
         energy=LotkaVolterra().energy,
+        constrained=PERIODS,
         targets=ENERGY,
     ),
     "double-bump": System(

@@ -117,7 +117,9 @@ def test_a_run_leaves_everything_in_one_folder(finished):
         "seed-0",
         "seed-1",
     } <= left
-    assert "symmetry.safetensors" in {path.name for path in (folder / "seed-0").iterdir()}
+    assert {"symmetry.safetensors", "adapted.safetensors"} <= {
+        path.name for path in (folder / "seed-0").iterdir()
+    }
     assert [result.seed for result in outcome.results] == [0, 1]
     assert len(said) == 2
     assert "<svg" in (folder / "report.html").read_text()
@@ -243,6 +245,42 @@ def test_a_baseline_that_fails_is_an_answer(study, monkeypatch):
     result = study.run("circle").results[0]
     assert result.equations["baseline"] == "none: NaN everywhere"
     assert result.measures["terms"] == 2
+
+
+def study_of(monkeypatch, study, autoencoder, generator):
+    """One seed of the study with this outcome of the game."""
+
+    def fit(self, *args, **kwargs):
+        StubLaLiGAN.fit(self, *args, **kwargs)
+        self.symmetry_ = LatentSymmetry(
+            autoencoder, LieAlgebra(generator, provenance=self.symmetry_.algebra.provenance)
+        )
+        return self
+
+    monkeypatch.setattr(seeds, "LaLiGAN", type("Other", (StubLaLiGAN,), {"fit": fit}))
+    study.seeds = 1
+    return study.run("circle").results[0]
+
+
+def test_equations_are_written_in_the_coordinates_that_suit_the_group(study, monkeypatch):
+    squeeze = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
+    generator = squeeze @ TURN.double() @ squeeze.inverse()
+    result = study_of(monkeypatch, study, plane().seen_in(squeeze), generator)
+    assert result.measures["coefficient_mismatch"] < 1e-4
+    assert result.measures["coefficient_mismatch_learned"] == pytest.approx(0.75, abs=1e-3)
+    assert result.equations["symmetry"] == "z1' = -z2\nz2' = z1"
+    assert result.measures["forecast_end"] < 1e-3
+    equation = Equation.load(study.out / "seed-0" / "equation-symmetry.safetensors")
+    coder = LatentSymmetry.load(study.out / "seed-0" / "adapted.safetensors")
+    z, rates = latent_motion(coder, SYSTEMS["circle"].simulate(0, 0, False))
+    torch.testing.assert_close(equation(z.double()), rates.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_generators_that_do_not_turn_leave_no_constrained_equation(study, monkeypatch):
+    result = study_of(monkeypatch, study, plane(), torch.diag(torch.tensor([1.0, -1.0]))[None].double())
+    assert "no inner product" in result.equations["constrained"]
+    assert result.measures["isometry_rank"] is None
+    assert result.equations["symmetry"] == "z1' = -z2\nz2' = z1"
 
 
 def test_each_stage_has_its_own_checkpoint_and_the_baseline_no_critic(study, stub):
