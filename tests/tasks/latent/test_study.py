@@ -268,6 +268,7 @@ def test_equations_are_written_in_the_coordinates_that_suit_the_group(study, mon
     result = study_of(monkeypatch, study, plane().seen_in(squeeze), generator)
     assert result.measures["coefficient_mismatch"] < 1e-4
     assert result.measures["coefficient_mismatch_learned"] == pytest.approx(0.75, abs=1e-3)
+    assert result.measures["isometry_cosine"] == pytest.approx(1, abs=1e-6)
     assert result.equations["symmetry"] == "z1' = -z2\nz2' = z1"
     assert result.measures["forecast_end"] < 1e-3
     equation = Equation.load(study.out / "seed-0" / "equation-symmetry.safetensors")
@@ -319,6 +320,15 @@ def test_latent_rates_are_pushed_through_the_encoder(stub, study):
     assert constrained.terms == 2
     with pytest.raises(ValueError, match="rates"):
         latent_motion(symmetry, SYSTEMS["double-bump"].simulate(0, 0, True))
+
+
+def test_a_latent_coordinate_that_hardly_moves_is_given_no_law_of_its_own():
+    z, rates = circle().states.flatten(0, 1), circle().rates.flatten(0, 1)
+    drift = 0.005 * z[:, :1].square()
+    equation = find_equation(
+        torch.cat([z, z.prod(1, keepdim=True)], 1), torch.cat([rates, drift], 1), degree=2
+    )
+    assert str(equation.equation_) == "z1' = -z2\nz2' = z1\nz3' = 0"
 
 
 def study_symmetry(study):
