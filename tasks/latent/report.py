@@ -25,7 +25,8 @@ KINDS = (
     "symmetry: freely, in the latent space of the symmetry. constrained: the same within the fields that commute with "
     "its group. free: freely, with the monomials and the settings of the constrained one. baseline: learned beside an "
     "autoencoder that knows no symmetry. refined: fitted once more, to the first part of the trajectory instead of "
-    "its rates; whole: to all of it."
+    "its rates; whole: to all of it. All but the baseline's are in coordinates of z that suit the group: its coder is "
+    "adapted.safetensors."
 )
 WAYS = (
     "Forecasts are integrated with order 8, and by Euler's method with a step a snapshot, as in the paper. Euler's "

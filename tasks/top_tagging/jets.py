@@ -15,23 +15,30 @@ CAP = 200  # constituents a jet may have, as in the reference set
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What is unusual among ``jets``: without constituents, with one only, with more than ``CAP``."""
+    """What is unusual among ``jets``: without constituents, with one only, with more than ``cap``."""
 
     jets: int
     empty: int = 0
     single: int = 0
     over_cap: int = 0
+    cap: int = CAP
 
     def __add__(self, other: "Tally") -> "Tally":
+        if other.cap != self.cap:
+            raise ValueError(
+                f"tallies of caps {self.cap} and {other.cap} do not add; count both with one cap"
+            )
         return Tally(
             jets=self.jets + other.jets,
             empty=self.empty + other.empty,
             single=self.single + other.single,
             over_cap=self.over_cap + other.over_cap,
+            cap=self.cap,
         )
 
     def __str__(self) -> str:
-        return f"{self.jets} jets ({self.empty} empty, {self.single} of one constituent, {self.over_cap} over {CAP})"
+        over = f"{self.over_cap} over {self.cap}"
+        return f"{self.jets} jets ({self.empty} empty, {self.single} of one constituent, {over})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,6 +133,7 @@ class Jets:
             empty=int((counts == 0).sum()),
             single=int((counts == 1).sum()),
             over_cap=int((counts > cap).sum()),
+            cap=cap,
         )
 
     def __repr__(self) -> str:

@@ -63,6 +63,9 @@ def test_unusual_jets_are_counted(jets):
     assert (tally.jets, tally.empty, tally.single, tally.over_cap) == (6, 1, 1, 2)
     assert (tally + tally).over_cap == 4
     assert "1 empty" in str(tally)
+    assert "2 over 4)" in str(tally + tally.__class__(jets=0, cap=4))
+    with pytest.raises(ValueError, match="caps 4 and 200"):
+        tally + jets.tally()
 
 
 @pytest.mark.parametrize(
