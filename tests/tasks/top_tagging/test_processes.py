@@ -34,6 +34,21 @@ for name in ("LorentzNet", "Transformer"):
     trainer.fit(model, train, validation)
     torch.save({"weights": model.state_dict(), "history": trainer.history_, "seen": torch.cat(seen)},
                folder / f"{name}-{torch.distributed.get_rank()}.pt")
+
+def cut_off(self, batch, jets, number, rate):
+    if number == 8:
+        raise KeyboardInterrupt
+    plain(self, batch, jets, number, rate)
+trainer = TaggerTrainer(epochs=2, batch_size=16, learning_rate=1e-2, cap=8, progress=False, devices=2,
+                        folder=folder / "cut", checkpoint_every=3)
+for Run.step in (cut_off, plain):
+    model = build_tagger("LorentzNet", TaggerSize(hidden=4, layers=2, heads=2))
+    try:
+        trainer.fit(model, train, validation)
+    except KeyboardInterrupt:
+        print("cut off")
+torch.save({"weights": model.state_dict(), "history": trainer.history_},
+           folder / f"resumed-{torch.distributed.get_rank()}.pt")
 """
 
 
@@ -56,7 +71,8 @@ def two_processes(tmp_path_factory, train, validation):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    names = ("LorentzNet", "Transformer")
+    assert done.stdout.count("cut off") == 2
+    names = ("LorentzNet", "Transformer", "resumed")
     return {n: [torch.load(folder / f"{n}-{rank}.pt", weights_only=True) for rank in (0, 1)] for n in names}
 
 
@@ -69,6 +85,17 @@ def test_two_processes_share_every_batch_and_end_alike(name, two_processes, trai
     seen = torch.cat([first["seen"].view(2, 35), second["seen"].view(2, 35)], 1)
     every = Pad(cap=8, dtype=torch.float32)(train).p4[:, 2, 1].sort().values
     assert all(torch.equal(row.sort().values, every) for row in seen)
+
+
+def test_two_processes_that_were_cut_off_go_on_to_the_same_end(two_processes):
+    """From the sixth step, in the middle of the second epoch: with dropout and batch norm, to the last bit."""
+    for rank in (0, 1):
+        whole, resumed = two_processes["LorentzNet"][rank], two_processes["resumed"][rank]
+        assert all(torch.equal(whole["weights"][key], resumed["weights"][key]) for key in whole["weights"])
+        for one, two in zip(whole["history"], resumed["history"], strict=True):
+            assert {k: v for k, v in one.items() if k != "jets_per_second"} == {
+                k: v for k, v in two.items() if k != "jets_per_second"
+            }
 
 
 def test_without_batch_norm_two_processes_do_what_one_does(two_processes, train, validation):
