@@ -23,14 +23,14 @@ def refine_ladder(candidates: Sequence[Candidate], z: Tensor, dt: float) -> list
 
     Candidates are equations, with the fields within which they are to stay or None, in libraries of which each holds
     the one before. What began from the one below is taken, unless what began from regression leaves less than half
-    of its error. Raises ``ValueError`` as ``refine_equation`` does.
+    of its error, or it alone is ``faithful``. Raises ``ValueError`` as ``refine_equation`` does.
     """
     steps: list[RefinedEquation | None] = []
     below: RefinedEquation | None = None
     for equation, fields in candidates:
         alone = refine_equation(equation, z, dt, fields=fields) if equation.terms else None
         refined = _better(alone, _raised(below, equation, fields, z, dt))
-        if refined is not None and refined.converged:
+        if refined is not None and refined.converged and refined.faithful:
             below = refined
         steps.append(refined)
     return steps
@@ -55,4 +55,6 @@ def _raised(
 def _better(alone: RefinedEquation | None, raised: RefinedEquation | None) -> RefinedEquation | None:
     if alone is None or raised is None:
         return alone or raised
+    if alone.faithful != raised.faithful:
+        return alone if alone.faithful and alone.converged else raised
     return alone if alone.converged and alone.after < raised.after / 2 else raised

@@ -29,6 +29,7 @@ PERTURBATION = 1e-100  # of a complex step: the derivative has no error of cance
 FAR = 10.0  # over the size of the data: beyond it a trajectory counts as gone
 MOST_PIECES = 64  # of a trajectory
 TRIALS = 40  # most steps of each fit
+FAITHFUL = 1e-3  # of the spread of the data: so far a fit's steps may always lead it astray
 SETTLED = 1e-5  # part of the sum of squares that a last step still gained
 TINY = 1e-300
 OUTSIDE = 1e-6  # what of an equation may lie outside the fields it is to be refined within
@@ -39,26 +40,29 @@ class RefinedEquation:
     """An equation after the fit to trajectories, and the evidence.
 
     ``equation``; ``starts`` (m, k), where its trajectories begin; ``before``, ``after``: |z(t) - z_t| / |z_t - mean|
-    along whole trajectories, of the equation as it came, from the first points, and of this one; ``horizons``: each
-    length of the pieces [time] with the error after its fit; ``converged``: whether the pieces became whole. Where
-    they did not, the equation is that of the longest pieces which could be followed.
+    along whole trajectories, of the equation as it came, from the first points, and of this one; ``integrated``: the
+    latter by ``Equation.integrate``, infinite where it runs off; ``horizons``: each length of the pieces [time] with
+    the error after its fit; ``converged``: whether the pieces became whole; else the equation is that of the longest.
     """
 
     equation: Equation
     starts: Tensor
     before: float
     after: float
+    integrated: float
     horizons: tuple[tuple[float, float], ...]
     converged: bool
 
+    @property
+    def faithful(self) -> bool:
+        """Whether exact trajectories go where the fit, whose steps are coarser, saw them go; unstable ones do not."""
+        return self.integrated <= max(2 * self.after, FAITHFUL)
+
     def __str__(self) -> str:
-        length = self.horizons[-1][0]
-        end = (
-            f"over time {length:.4g}"
-            if self.converged
-            else f"pieces of time {length:.4g} could not be followed"
-        )
-        return f"error along trajectories {self.before:.3g} before, {self.after:.3g} after; {end}"
+        length = f"{self.horizons[-1][0]:.4g}"
+        end = f"over time {length}" if self.converged else f"pieces of time {length} could not be followed"
+        exact = "" if self.faithful else f"; unstable: integrated exactly {self.integrated:.3g}"
+        return f"error along trajectories {self.before:.3g} before, {self.after:.3g} after; {end}{exact}"
 
 
 def refine_equation(
@@ -110,11 +114,13 @@ def refine_equation(
     converged = horizons[-1][1] <= tolerance
     begins = begins if converged else data[:, 0]
     coefficients = torch.from_numpy(np.einsum("a,aip->ip", weights, directions)).to(equation.coefficients)
+    refined = Equation(equation.library, coefficients, equation.variables, equation.time_unit)
     return RefinedEquation(
-        equation=Equation(equation.library, coefficients, equation.variables, equation.time_unit),
+        equation=refined,
         starts=torch.from_numpy(begins).to(z),
         before=whole.error(first_guess, data[:, 0]),
         after=whole.error(weights, begins),
+        integrated=_error_integrated(refined, begins, data, dt),
         horizons=tuple(horizons),
         converged=converged,
     )
@@ -201,6 +207,14 @@ class _Problem:
         for other in others:
             monomials = monomials * padded[..., other]
         return monomials @ coefficients
+
+
+def _error_integrated(equation: Equation, starts: np.ndarray, data: np.ndarray, dt: float) -> float:
+    """|z(t) - z_t| / |z_t - mean| of trajectories (m, T, k) from starts (m, k)."""
+    told = equation.integrate(torch.from_numpy(starts), dt * torch.arange(data.shape[1], dtype=torch.float64))
+    missed = told.numpy().swapaxes(0, 1) - data
+    error = np.linalg.norm(missed) / np.linalg.norm(data - data.mean(axis=(0, 1)))
+    return float(error) if np.isfinite(error) else float("inf")
 
 
 def _descend(linearised: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], at: np.ndarray) -> np.ndarray:

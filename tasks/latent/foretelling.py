@@ -94,7 +94,7 @@ def refine_on_all(
 ) -> RefinedEquation | None:
     """The candidate that follows the whole first trajectory best once it is refined on all of it, or None."""
     found = [refined for refined in refine_ladder(candidates, *_encoded(coder, data)) if refined is not None]
-    return min(found, key=lambda refined: (not refined.converged, refined.after), default=None)
+    return min(found, key=lambda refined: (not refined.converged, refined.integrated), default=None)
 
 
 def _encoded(coder: LatentSymmetry, data: Trajectories) -> tuple[Tensor, float]:
@@ -122,7 +122,7 @@ def foretell_refined(
     ``forecast_end``, ``forecast_largest`` of all, ``forecast_median``, ``forecast_late`` the largest behind the first
     tenth; ``forecast_seen`` the median of the first ``FITTED``, ``forecast_unseen`` the largest of the part behind
     it, ``forecast_end_snapshot`` at the end where the first snapshot is the start, ``trajectory_error`` of the fit in
-    the latent space.
+    the latent space, None where an exact integration goes another way.
     """
     x, times = _snapshots(data, stride(data))
     told = forecast(coder, refined.equation, x, times, start=refined.starts[0])
@@ -136,7 +136,7 @@ def foretell_refined(
         "forecast_seen": float(told.error[:seen].median()),
         "forecast_unseen": float(told.error[seen:].max()),
         "forecast_end_snapshot": float(plain.error[-1]),
-        "trajectory_error": refined.after,
+        "trajectory_error": refined.after if refined.faithful else None,
     }
     return Foretold(measures=measures, curves={label: told.error})
 

@@ -16,7 +16,7 @@ from tasks.latent.systems import SYSTEMS
 
 __all__ = ["LatentStudy"]
 
-REVISION = 5  # of the stages after the discovery; another number makes them anew
+REVISION = 6  # of the stages after the discovery; another number makes them anew
 
 
 def _silent(line: str) -> None:

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from motions import normal_form, trajectories
 
 from discover.equations.equation import Equation
 from discover.equations.equivariant_library import EquivariantLibrary
-from discover.equations.ladder import refine_ladder
+from discover.equations.ladder import _better, refine_ladder
 from discover.equations.library import PolynomialLibrary
 from discover.equations.shooting import refine_equation
 from equivariant import catalogue
@@ -64,6 +66,25 @@ def test_the_way_up_begins_where_the_trajectories_below_did(monkeypatch):
     below, _ = refine_ladder([turning(), candidate(3)], Z, DT)
     assert begun[0] is begun[1] is None
     assert torch.equal(begun[2], below.starts)
+
+
+def test_an_equation_that_only_the_fit_can_follow_is_passed_over(monkeypatch):
+    """Neither taken where another is there, nor begun from."""
+    begun = []
+
+    def unstable_alone(*args, **settings):
+        begun.append(settings.get("starts"))
+        found = refine_equation(*args, **settings)
+        return found if "starts" in settings else replace(found, after=0.0, integrated=1.0)
+
+    monkeypatch.setattr("discover.equations.ladder.refine_equation", unstable_alone)
+    below, alone = refine_ladder([turning(), candidate(3)], Z, DT)
+    assert below.converged
+    assert [below.faithful, alone.faithful] == [False, False]
+    assert begun == [None, None]
+    true = refine_equation(normal_form(), Z, DT)
+    assert _better(replace(true, integrated=1.0, after=0.0), true) is true
+    assert _better(true, replace(true, integrated=1.0, after=0.0)) is true
 
 
 def test_nothing_to_refine_is_told_by_none():

@@ -106,6 +106,24 @@ def test_one_that_runs_off_is_an_answer():
     assert "could not be followed" in str(refined)
 
 
+def test_an_equation_that_only_coarse_steps_hold_is_not_faithful():
+    """Steps of the fit damp a fast turn, so a growing one looks steady to it: exactly integrated it is far away."""
+    growing = equation(1, {"z1": 0.05, "z2": 1.5}, {"z1": -1.5, "z2": 0.05})
+    slope = growing.linear_part()
+    coarse = sum(
+        torch.linalg.matrix_power(slope, n) / math.factorial(n) for n in range(5)
+    )  # a step of length 1
+    start = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    z = torch.stack([torch.linalg.matrix_power(coarse, n) @ start for n in range(20)])
+    refined = refine_equation(growing, z, 1.0)
+    assert refined.after < 1e-6 < 0.5 < refined.integrated
+    assert not refined.faithful
+    assert "unstable" in str(refined)
+    true = refine_equation(harmonic(), trajectories(harmonic(), [[1.0, 0.2]], DT, 300), DT)
+    assert true.faithful
+    assert "unstable" not in str(true)
+
+
 def test_three_dimensions():
     z = trajectories(lorenz(), [[1.0, 2.0, 20.0]], 0.01, 100)
     refined = refine_equation(wrong(lorenz(), 0.01), z, 0.01)

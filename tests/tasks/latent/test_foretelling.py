@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from motions import normal_form, trajectories
@@ -55,6 +57,16 @@ def test_what_is_foretold_is_measured_in_parts():
     assert told.measures["forecast_late"] == float(error[40:].max())
     assert told.measures["forecast_unseen"] == float(error[boundary(400) :].max())
     assert told.measures["forecast_median"] == pytest.approx(float(error.median()))
+
+
+def test_an_equation_that_only_the_fit_can_follow_is_not_taken(monkeypatch):
+    data = spiral()
+    stable = refine_on_all(Identity(), candidates(), data)
+    unstable = replace(stable, after=0.0, integrated=1.0)
+    monkeypatch.setattr("tasks.latent.foretelling.refine_ladder", lambda *_: [unstable, stable])
+    assert refine_on_all(Identity(), candidates(), data) is stable
+    assert foretell_refined(Identity(), unstable, data).measures["trajectory_error"] is None
+    assert foretell_refined(Identity(), stable, data).measures["trajectory_error"] == stable.after
 
 
 def test_nothing_to_refine_is_no_forecast():
