@@ -52,7 +52,7 @@ def draw_basis(algebra: LieAlgebra, title: str = "") -> "Figure":
         _write_cells(axis, algebra.basis[i], largest)
         axis.set_title(f"$L_{{{i + 1}}}$")
     if image is not None:
-        figure.colorbar(image, ax=axes, shrink=0.8, label="entry of L: rate of row per unit of column")
+        figure.colorbar(image, ax=axes, shrink=0.8, label="entry of L: rate of row\nper unit of column")
     return figure
 
 

@@ -27,10 +27,12 @@ def inner_product(basis: Tensor) -> InnerProduct:
     """The positive definite J (k, k) that generators (c, k, k) keep best: least |L^T J + J L|, all L together.
 
     It is the mean of g^T g over a long stretch of the group, found as the smallest singular vector where that
-    is positive definite, else the identity.
+    is positive definite, else the identity. No generators keep everything, so the identity too.
     """
     L = basis.detach().double().cpu()
     k = L.shape[-1]
+    if not len(L):
+        return InnerProduct(metric=torch.eye(k, dtype=L.dtype), violation=0.0, skewed=L)
     i, j = torch.triu_indices(k, k)
     forms = torch.zeros(len(i), k, k, dtype=torch.float64)
     n = torch.arange(len(i))

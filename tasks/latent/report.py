@@ -40,6 +40,7 @@ REFINED = (
     "show what the equation can follow, and foretell nothing. Forecast late is the largest error behind the first "
     "tenth."
 )
+IN_FRAME = ", in coordinates that suit the group"
 DASH = "A dash stands where a measure has no value: a forecast ran off, or an equation has no such number."
 
 
@@ -119,21 +120,25 @@ def _figures(outcome: LatentOutcome) -> Section:
 
 
 def _symmetry(system: str, symmetry: LatentSymmetry, data: Trajectories, first: SeedResult) -> Section:
-    algebra = symmetry.algebra
+    algebra, learned = symmetry.algebra, data.coefficients is None
+    seen = symmetry.adapted() if learned else symmetry
     flat = data.states.float().flatten(0, 1)
-    z = symmetry.encode(flat[:: max(1, len(flat) // 600)]).double()
+    z = seen.encode(flat[:: max(1, len(flat) // 600)]).double()
     energy = SYSTEMS[system].energy
     pictures = [
         Picture(figure=draw_basis(algebra), caption="The generators on the latent space."),
         Picture(figure=draw_spectrum(algebra), caption="Their eigenvalues and singular values."),
-        Picture(figure=draw_action(algebra, z), caption="The latent data before and after g = exp(w L)."),
+        Picture(
+            figure=draw_action(seen.algebra, z),
+            caption=f"The latent data before and after g = exp(w L){IN_FRAME * learned}.",
+        ),
     ]
     for i in range(1 if data.shape == (2,) else algebra.n_generators):
         caption = f"The data under exp(w L{i + 1}), through the decoder."
         pictures.append(Picture(figure=draw_group_action(symmetry, data, energy, i), caption=caption))
-    if data.coefficients is None:
-        caption = "Encoded trajectories: in the plane that L turns, and against time."
-        pictures.append(Picture(figure=draw_latent_motion(symmetry, data), caption=caption))
+    if learned:
+        caption = f"Encoded trajectories: in the plane that L turns, and against time{IN_FRAME}."
+        pictures.append(Picture(figure=draw_latent_motion(seen, data), caption=caption))
     return Section(heading="The symmetry", pictures=pictures)
 
 

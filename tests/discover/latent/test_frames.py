@@ -68,3 +68,10 @@ def test_nothing_that_turns_leaves_the_coordinates_alone():
     torch.testing.assert_close(
         adapted_frame(torch.zeros(1, 3, 3)).abs().sum(0), torch.ones(3, dtype=torch.float64)
     )
+
+
+def test_no_generators_keep_everything():
+    nothing = torch.zeros(0, 3, 3)
+    assert inner_product(nothing).violation == 0
+    assert torch.equal(inner_product(nothing).metric, torch.eye(3, dtype=torch.float64))
+    assert torch.equal(adapted_frame(nothing), torch.eye(3, dtype=torch.float64))

@@ -14,6 +14,7 @@ from discover.latent.data import prepare
 from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from equivariant import LieAlgebra
+from tasks.latent import report
 from tasks.latent import seed as seeds
 from tasks.latent.data import Trajectories
 from tasks.latent.equations import find_equation, latent_motion
@@ -275,6 +276,18 @@ def test_equations_are_written_in_the_coordinates_that_suit_the_group(study, mon
     coder = LatentSymmetry.load(study.out / "seed-0" / "adapted.safetensors")
     z, rates = latent_motion(coder, SYSTEMS["circle"].simulate(0, 0, False))
     torch.testing.assert_close(equation(z.double()), rates.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_page_draws_the_latent_where_the_group_turns_circles(study, monkeypatch):
+    squeeze = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
+    first = study_of(
+        monkeypatch, study, plane().seen_in(squeeze), squeeze @ TURN.double() @ squeeze.inverse()
+    )
+    drawn, draw = [], report.draw_latent_motion
+    monkeypatch.setattr(report, "draw_latent_motion", lambda seen, *a: drawn.append(seen) or draw(seen, *a))
+    finish(study, LatentOutcome(system="circle", title="Circle", targets=(), results=[first]))
+    basis = drawn[0].algebra.basis[0]
+    torch.testing.assert_close(basis, -basis.mT, rtol=1e-9, atol=1e-9)
 
 
 def test_generators_that_do_not_turn_leave_no_constrained_equation(study, monkeypatch):
