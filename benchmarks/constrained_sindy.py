@@ -26,13 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discover.equations.differentiation import differentiate, pysindy
-from discover.equations.equation import Equation
-from discover.equations.integrate import Rate
+from discover.equations.equation import Equation, Rate
 from discover.equations.library import PolynomialLibrary
-from discover.equations.sindy import SINDy, from_pysindy
+from discover.equations.sindy import SINDy, differentiate, from_pysindy, pysindy
 from equivariant import LieAlgebra, catalogue
-from tasks.results import environment
+from tasks.common.results import environment
 
 THRESHOLDS = (0.02, 0.05, 0.1)  # pysindy's, on raw coefficients; the smallest true ones are 0.1 and 0.4
 STEP, SAMPLES, WINDOW = 0.05, 40, 15

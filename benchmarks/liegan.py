@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from discover import LieGAN, refine
 from equivariant import LieAlgebra, catalogue, cosine
-from tasks.results import environment
+from tasks.common.results import environment
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
 SPACES = {"2x2 blocks": "blocks:2", "4x4 blocks": "0,1,4,5|2,3,6,7", "free 8x8": "free"}

@@ -24,10 +24,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from equivariant import EMLP, LieAlgebra, LieGNN, Rep, Scalar, T, V, catalogue, equivariant_maps
-from equivariant.elements import closed_form, elements
-from equivariant.exponential import exponential
+from equivariant.expm import closed_form, elements, exponential
 from equivariant.interop import to_emlp
-from tasks.results import environment
+from tasks.common.results import environment
 
 SEED, WIDTH = 0, 384
 SPACES = [

@@ -20,10 +20,10 @@ from torch import Tensor
 from discover import Spectral, refine
 from equivariant import catalogue, cosine
 from equivariant.compare import subspace_error
-from tasks.results import environment
-from tasks.top_tagging.discovery import discovered_metric
-from tasks.top_tagging.files import load_jets
-from tasks.top_tagging.finding import minkowski_cosine
+from tasks.common.results import environment
+from tasks.top_tagging.data.shards import load_jets
+from tasks.top_tagging.discovery.benchmark import discovered_metric
+from tasks.top_tagging.discovery.metric_file import minkowski_cosine
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from discover.samples import Samples
-from discover.search_space import SearchSpace
+from discover.data.samples import Samples
+from discover.data.search_space import SearchSpace
 from equivariant.algebra import LieAlgebra
 from equivariant.compare import DataSpan
 

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from equivariant.check import offset
-from equivariant.elements import ClosedForm, closed_form
-from equivariant.exact import ExactConstants
+from equivariant.expm import ClosedForm, Turn, closed_form, turn_of
 from equivariant.group import Group, Symmetry, sample_elements
+from equivariant.precision import ExactConstants
 from equivariant.rep import Axis, Block, Rep
-from equivariant.turn import Turn, turn_of
 
 __all__ = ["GroupAverage", "RandomGroupAction"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from equivariant.algebra import LieAlgebra
-from equivariant.exponential import exponential
+from equivariant.expm import exponential
 from equivariant.group import Factor, Group, Symmetry, flip
 from equivariant.rep import Rep
 

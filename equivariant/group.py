@@ -7,9 +7,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from equivariant.algebra import LieAlgebra
-from equivariant.elements import ClosedForm, elements
-from equivariant.law import check_finite, draw
+from equivariant.algebra import LieAlgebra, check_finite, draw
+from equivariant.expm import ClosedForm, elements
 
 __all__ = ["Factor", "Group", "Symmetry", "flip", "sample_elements"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from equivariant.algebra import LieAlgebra
-from equivariant.cache import problem_key
 from equivariant.group import Factor, Group, Symmetry
+from equivariant.intertwiners import problem_key
 
 __all__ = ["from_emlp", "to_emlp"]
 

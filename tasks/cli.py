@@ -9,13 +9,13 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from tasks.discovery import Discovery
+from tasks.common.report import NOTHING
 from tasks.latent.study import LatentStudy
-from tasks.report import NOTHING
-from tasks.show import Show
-from tasks.top_tagging.generator import JetGenerator
+from tasks.top_tagging.simulation.generate import JetGenerator
 from tasks.top_tagging.study import TopTagging
 from tasks.two_body.study import TwoBody
+from tasks.user_data.discover import Discovery
+from tasks.user_data.show import Show
 
 __all__ = ["app", "main"]
 
@@ -40,9 +40,8 @@ def two_body(
     Args:
         quick: our architectures, minutes; the default, against --paper.
     """
-    from tasks.results import summarise, text_table
-    from tasks.two_body.overview import draw_overview
-    from tasks.two_body.report import write_two_body_report
+    from tasks.common.results import summarise, text_table
+    from tasks.two_body.report import draw_overview, write_two_body_report
 
     study = study or TwoBody()
     if quick and study.paper:
@@ -64,8 +63,8 @@ def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
 @app.command(name="top-tagging")
 def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None) -> None:
     """Tell top jets from QCD jets: discover a metric, train taggers with it and without, compare them."""
-    from tasks.top_tagging.outcome import text_table as tagging_table
     from tasks.top_tagging.report import finish
+    from tasks.top_tagging.results import text_table as tagging_table
 
     study = study or TopTagging()
     outcome = study.run(_tell)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from discover.equations.equation import Equation
-from discover.equations.forward_mode import push
+from discover.equations.jvp import push
 from discover.equations.library import PolynomialLibrary
-from discover.fitting import seeded
+from discover.networks.fitting import seeded
 
 __all__ = ["JointEquation", "LatentEquation", "central_rates"]
 

@@ -12,7 +12,7 @@ that is wrong by more than half a turn is not found.) Which terms there are stay
 that are not zero, or the fields of a symmetry, so that an equation that commutes with a group still does so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from discover.equations.equation import Equation
-from discover.equations.equivariant_library import EquivariantLibrary
-from discover.equations.library import PolynomialLibrary
+from discover.equations.library import EquivariantLibrary, PolynomialLibrary
 
-__all__ = ["RefinedEquation", "refine_equation"]
+__all__ = ["Candidate", "RefinedEquation", "refine_equation", "refine_ladder"]
 
 PERTURBATION = 1e-100  # of a complex step: the derivative has no error of cancellation
 FAR = 10.0  # over the size of the data: beyond it a trajectory counts as gone
@@ -295,3 +294,48 @@ def _pieces(data: np.ndarray, dt: float, first: float | None) -> Iterator[np.nda
         begin = np.linspace(0, steps - length, n).round().astype(int)
         cut = np.stack([data[:, i : i + length + 1] for i in begin])
         yield cut.reshape(-1, *cut.shape[2:])
+
+
+Candidate = tuple[Equation, EquivariantLibrary | None]
+
+
+def refine_ladder(candidates: Sequence[Candidate], z: Tensor, dt: float) -> list[RefinedEquation | None]:
+    """Each candidate refined on trajectories z (m, T, k) or (T, k), ``dt`` apart; None for z' = 0.
+
+    Candidates are equations, with the fields within which they are to stay or None, in libraries of which each holds
+    the one before. What began from the one below is taken, unless what began from regression leaves less than half
+    of its error, or it alone is ``faithful``. Raises ``ValueError`` as ``refine_equation`` does.
+    """
+    steps: list[RefinedEquation | None] = []
+    below: RefinedEquation | None = None
+    for equation, fields in candidates:
+        alone = refine_equation(equation, z, dt, fields=fields) if equation.terms else None
+        refined = _better(alone, _raised(below, equation, fields, z, dt))
+        if refined is not None and refined.converged and refined.faithful:
+            below = refined
+        steps.append(refined)
+    return steps
+
+
+def _raised(
+    below: RefinedEquation | None,
+    equation: Equation,
+    fields: EquivariantLibrary | None,
+    z: Tensor,
+    dt: float,
+) -> RefinedEquation | None:
+    """From the refined equation below, over whole trajectories at once: it follows them already."""
+    if below is None:
+        return None
+    known, whole = below.equation.within(equation.library), dt * (z.shape[-2] - 1)
+    return refine_equation(
+        known, z, dt, fields=fields, every_term=True, starts=below.starts, first=whole, tolerance=float("inf")
+    )
+
+
+def _better(alone: RefinedEquation | None, raised: RefinedEquation | None) -> RefinedEquation | None:
+    if alone is None or raised is None:
+        return alone or raised
+    if alone.faithful != raised.faithful:
+        return alone if alone.faithful and alone.converged else raised
+    return alone if alone.converged and alone.after < raised.after / 2 else raised

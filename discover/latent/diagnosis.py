@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.certify import Verdict
+from discover.validation.certify import Verdict
 
 __all__ = ["Diagnosis", "diagnose"]
 

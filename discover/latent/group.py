@@ -5,13 +5,12 @@ import re
 import torch
 from torch import Tensor, nn
 
-from discover.generator import Generator
-from discover.search_space import SearchSpace
-from discover.whitening import Whitening
+from discover.adversarial.generator import Generator
+from discover.data.search_space import SearchSpace
+from discover.data.whitening import Whitening
 from equivariant import catalogue
-from equivariant.algebra import LieAlgebra
-from equivariant.elements import ClosedForm, elements
-from equivariant.law import CoefficientLaw
+from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.expm import ClosedForm, elements
 
 __all__ = ["GivenGroup", "LatentGenerator", "Structure", "latent_group"]
 

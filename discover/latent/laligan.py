@@ -9,27 +9,46 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from discover.certify import weigh
 from discover.checkpoint import Checkpoint
-from discover.critic import Critic
 from discover.equations.joint import JointEquation
 from discover.estimator import Settings
-from discover.fitting import seeded
 from discover.latent.autoencoder import SINGLE_CHANNEL, Architecture, Autoencoder
 from discover.latent.data import prepare
 from discover.latent.diagnosis import diagnose
-from discover.latent.errors import encoded, equivariance_error, reconstruction_error, samples_of
-from discover.latent.game import LatentGame, LatentRules, Players
 from discover.latent.group import GivenGroup, LatentGenerator, Structure, latent_group
+from discover.latent.metrics import encoded, equivariance_error, reconstruction_error, samples_of
 from discover.latent.motion import LatentMotion
 from discover.latent.reduction import Reduction
 from discover.latent.schedule import LatentSchedule
-from discover.latent.starts import beside, promise
 from discover.latent.symmetry import LatentSymmetry
+from discover.latent.trainer import BLIND, LatentGame, LatentRules, Players
 from discover.latent.windows import Windows
+from discover.networks.critic import Critic
+from discover.networks.fitting import seeded
+from discover.validation.certify import weigh
 from equivariant.algebra import LieAlgebra
 
-__all__ = ["LaLiGAN"]
+__all__ = ["LaLiGAN", "beside", "promise"]
+
+
+def promise(game: LatentGame, trial: int, noise: float) -> float:
+    """What is not given back, plus how far the critic is from blind, over the second half of a trial; small is good."""
+    total = 0.0
+    for step in range(trial):
+        losses = game.step(1.0, noise)
+        if step >= trial // 2:
+            critic = losses.get("critic", torch.tensor(BLIND))
+            total += float(losses["reconstruction"]) + max(0.0, BLIND - float(critic))
+    return total / max(1, trial - trial // 2)
+
+
+def beside(checkpoint: str | Path | None, restart: int) -> Path | None:
+    """The checkpoint of a restart, beside that of the first game, which is read again when a run goes on."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-{restart}{path.suffix}") if restart else path
+
 
 LOG_EVERY = 50
 SEED_STEP = 1_000_003  # between the games that are tried

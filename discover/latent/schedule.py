@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from discover.adversarial.schedule import Schedule, change
 from discover.latent.group import GivenGroup, LatentGenerator
-from discover.schedule import Schedule, change
 
 __all__ = ["LatentSchedule"]
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from discover.latent.autoencoder import Architecture, Autoencoder
 from discover.latent.frames import InnerProduct, adapted_frame, inner_product
-from equivariant.algebra import LieAlgebra
+from equivariant.algebra import CoefficientLaw, LieAlgebra
 from equivariant.files import read_tensors
-from equivariant.law import CoefficientLaw
 
 __all__ = ["FORMAT", "LatentSymmetry"]
 

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from discover.draw import draw_action, draw_basis, draw_spectrum
+from discover.algebra.draw import draw_action, draw_basis, draw_spectrum
 from discover.latent.symmetry import LatentSymmetry
-from tasks.latent.animation import animate_orbit
+from tasks.common.report import Column, Picture, Section, Table, draw_curves, write_report
+from tasks.common.results import environment
 from tasks.latent.data import Trajectories
-from tasks.latent.foretelling import FITTED
-from tasks.latent.outcome import LatentOutcome, SeedResult
-from tasks.latent.pictures import draw_forecasts, draw_group_action, draw_latent_motion
-from tasks.latent.systems import SYSTEMS
-from tasks.report import Column, Picture, Section, Table, draw_curves, write_report
-from tasks.results import environment
+from tasks.latent.forecasting import FITTED
+from tasks.latent.plots import animate_orbit, draw_forecasts, draw_group_action, draw_latent_motion
+from tasks.latent.results import LatentOutcome, SeedResult
+from tasks.latent.systems.presets import SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from typing import Any
 
 from discover.latent.laligan import LaLiGAN
 from tasks.latent.data import Trajectories
-from tasks.latent.outcome import LatentOutcome, SeedResult
-from tasks.latent.seed import SeedRun
-from tasks.latent.systems import SYSTEMS
+from tasks.latent.results import LatentOutcome, SeedResult
+from tasks.latent.runner import SeedRun
+from tasks.latent.systems.presets import SYSTEMS
 
 __all__ = ["LatentStudy"]
 

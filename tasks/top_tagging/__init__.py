@@ -1,10 +1,9 @@
 """Top tagging: jets generated or read, as ragged values, padded batches and graphs."""
 
-from tasks.top_tagging.batches import BEAMS, JetBatch, JetDataset, Pad, batches, node_scalars
-from tasks.top_tagging.files import load_jets, read_shard, write_shard
-from tasks.top_tagging.graphs import JetGraphs
-from tasks.top_tagging.jets import CAP, COLUMNS, Jets, Tally
-from tasks.top_tagging.reference import ADDRESS, ReferenceSet
+from tasks.top_tagging.data.batches import BEAMS, JetBatch, JetDataset, JetGraphs, Pad, batches, node_scalars
+from tasks.top_tagging.data.jets import CAP, COLUMNS, Jets, Tally
+from tasks.top_tagging.data.reference import ADDRESS, ReferenceSet
+from tasks.top_tagging.data.shards import load_jets, read_shard, write_shard
 
 __all__ = [
     "ADDRESS",

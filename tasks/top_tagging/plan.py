@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.top_tagging.jets import CAP
-from tasks.top_tagging.models import TAGGERS, TaggerSize
+from tasks.top_tagging.data.jets import CAP
+from tasks.top_tagging.tagging.models import TAGGERS, TaggerSize
 
 __all__ = ["FULL", "QUICK", "USUAL", "Plan", "parse_curve", "parse_rows"]
 

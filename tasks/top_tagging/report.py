@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.report import Column, Picture, Section, Table, write_report
-from tasks.results import environment
-from tasks.top_tagging.measures import EFFICIENCIES
-from tasks.top_tagging.outcome import PEER, TaggingOutcome, TaggingSummary
-from tasks.top_tagging.pictures import (
+from tasks.common.report import Column, Picture, Section, Table, write_report
+from tasks.common.results import environment
+from tasks.top_tagging.plots import (
     draw_boosts,
     draw_calibration,
     draw_learning,
@@ -15,6 +13,8 @@ from tasks.top_tagging.pictures import (
     draw_overview,
     draw_rejection,
 )
+from tasks.top_tagging.results import PEER, TaggingOutcome, TaggingSummary
+from tasks.top_tagging.tagging.metrics import EFFICIENCIES
 
 __all__ = ["finish", "write_tagging_report"]
 

@@ -7,16 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.top_tagging.fidelity import auc
-from tasks.top_tagging.files import shard_path
-from tasks.top_tagging.generator import JetGenerator
-from tasks.top_tagging.jets import Jets
-from tasks.top_tagging.measures import DRAWS
-from tasks.top_tagging.outcome import TaggingOutcome
+from tasks.top_tagging.data.jets import Jets
+from tasks.top_tagging.data.shards import shard_path
+from tasks.top_tagging.data.split import Split, read_split
 from tasks.top_tagging.plan import FULL, QUICK, USUAL, Plan, parse_curve, parse_rows
+from tasks.top_tagging.results import TaggingOutcome
+from tasks.top_tagging.runner import NoMetricError, Workshop
 from tasks.top_tagging.runs import TaggerRun
-from tasks.top_tagging.split import Split, read_split
-from tasks.top_tagging.workshop import NoMetricError, Workshop
+from tasks.top_tagging.simulation.generate import JetGenerator
+from tasks.top_tagging.simulation.validate import auc
+from tasks.top_tagging.tagging.metrics import DRAWS
 
 __all__ = ["TopTagging"]
 

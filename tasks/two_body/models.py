@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from equivariant import EMLP, CoefficientLaw, LieAlgebra, RandomGroupAction, V
-from tasks.training import Back, Transform
-from tasks.two_body.frame import Forecaster, TimeFrame
+from tasks.common.trainer import Back, Transform
+from tasks.two_body.time_frame import Forecaster, TimeFrame
 
 __all__ = ["OURS", "PAPER", "Recipe", "build", "full_turn", "mlp", "one_element_each"]
 

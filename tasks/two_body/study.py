@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from discover import LieGAN, refine
-from tasks.results import Row
-from tasks.training import Trainer, mean_squared_error
+from tasks.common.results import Row
+from tasks.common.trainer import Trainer, mean_squared_error
 from tasks.two_body.data import COLUMNS, TwoBodyData, load_orbits, pairs
 from tasks.two_body.models import OURS, PAPER, Recipe, build, full_turn, one_element_each
-from tasks.two_body.outcome import Finding, Outcome
+from tasks.two_body.results import Finding, Outcome
 from tasks.two_body.simulator import simulated_orbits
 
 __all__ = ["TwoBody"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from equivariant import LieAlgebra, RandomGroupAction, V, catalogue
-from equivariant.elements import ClosedForm, closed_form, elements
+from equivariant.expm import ClosedForm, closed_form, elements
 
 ROUNDING = 1e-12  # of a closed form against the matrix exponential, relative
 

@@ -3,7 +3,7 @@ import torch
 from conftest import EXACT
 
 from equivariant import catalogue
-from equivariant.exponential import exponential
+from equivariant.expm import exponential
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 8])

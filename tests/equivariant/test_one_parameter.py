@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from equivariant.one_parameter import one_parameter
+from equivariant.expm import one_parameter
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 3.0, 30.0, 300.0])

@@ -3,7 +3,7 @@ import torch
 from conftest import EXACT
 
 from equivariant import catalogue
-from equivariant.turn import turn_of
+from equivariant.expm import turn_of
 
 
 @pytest.mark.parametrize("speeds", [(1.0,), (1.0, 1.0), (2.0, 3.0), (0.5, 1.5, 4.0)])

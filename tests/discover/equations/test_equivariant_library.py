@@ -2,8 +2,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from discover.equations.equivariant_library import EquivariantLibrary, to_isometries
-from discover.equations.library import PolynomialLibrary
+from discover.equations.library import EquivariantLibrary, PolynomialLibrary, to_isometries
 from equivariant import LieAlgebra, catalogue
 
 LEARNED_TURN = torch.tensor(

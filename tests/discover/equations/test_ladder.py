@@ -5,10 +5,8 @@ import torch
 from motions import normal_form, trajectories
 
 from discover.equations.equation import Equation
-from discover.equations.equivariant_library import EquivariantLibrary
-from discover.equations.ladder import _better, refine_ladder
-from discover.equations.library import PolynomialLibrary
-from discover.equations.shooting import refine_equation
+from discover.equations.library import EquivariantLibrary, PolynomialLibrary
+from discover.equations.shooting import _better, refine_equation, refine_ladder
 from equivariant import catalogue
 
 DT = 0.1
@@ -62,7 +60,7 @@ def test_the_way_up_begins_where_the_trajectories_below_did(monkeypatch):
         begun.append(settings.get("starts"))
         return refine_equation(*args, **settings)
 
-    monkeypatch.setattr("discover.equations.ladder.refine_equation", recorded)
+    monkeypatch.setattr("discover.equations.shooting.refine_equation", recorded)
     below, _ = refine_ladder([turning(), candidate(3)], Z, DT)
     assert begun[0] is begun[1] is None
     assert torch.equal(begun[2], below.starts)
@@ -77,7 +75,7 @@ def test_an_equation_that_only_the_fit_can_follow_is_passed_over(monkeypatch):
         found = refine_equation(*args, **settings)
         return found if "starts" in settings else replace(found, after=0.0, integrated=1.0)
 
-    monkeypatch.setattr("discover.equations.ladder.refine_equation", unstable_alone)
+    monkeypatch.setattr("discover.equations.shooting.refine_equation", unstable_alone)
     below, alone = refine_ladder([turning(), candidate(3)], Z, DT)
     assert below.converged
     assert [below.faithful, alone.faithful] == [False, False]

@@ -3,7 +3,7 @@ import torch
 from conftest import EXACT
 
 from discover.equations.library import PolynomialLibrary
-from equivariant.exponential import exponential
+from equivariant.expm import exponential
 
 
 def draw(*shape, seed=0):

@@ -5,7 +5,7 @@ import torch
 from motions import equation, harmonic, lorenz, normal_form, trajectories
 
 from discover.equations.equation import Equation
-from discover.equations.equivariant_library import EquivariantLibrary
+from discover.equations.library import EquivariantLibrary
 from discover.equations.shooting import refine_equation
 from discover.equations.sindy import SINDy
 from equivariant import catalogue

@@ -6,8 +6,7 @@ import pytest
 import torch
 from motions import breathing, equation, harmonic, lorenz, normal_form, trajectories, turning, van_der_pol
 
-from discover.equations.differentiation import differentiate
-from discover.equations.sindy import SINDy, from_pysindy
+from discover.equations.sindy import SINDy, differentiate, from_pysindy
 from equivariant import LieAlgebra, catalogue
 
 STARTS = [[0.2, 0.1], [0.0, 1.7], [-0.6, 0.5]]

@@ -15,13 +15,13 @@ from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from equivariant import LieAlgebra
 from tasks.latent import report
-from tasks.latent import seed as seeds
+from tasks.latent import runner as seeds
 from tasks.latent.data import Trajectories
-from tasks.latent.equations import find_equation, latent_motion
-from tasks.latent.outcome import LatentOutcome, SeedResult
+from tasks.latent.forecasting import find_equation, latent_motion
 from tasks.latent.report import finish
+from tasks.latent.results import LatentOutcome, SeedResult
 from tasks.latent.study import LatentStudy
-from tasks.latent.systems import SYSTEMS, System, Target
+from tasks.latent.systems.presets import SYSTEMS, System, Target
 
 pytest.importorskip("pysindy", reason="equations need the extra sindy: pip install 'liesmith[sindy]'")
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.top_tagging.models import TAGGERS
 from tasks.top_tagging.plan import FULL, QUICK, USUAL, parse_curve, parse_rows
+from tasks.top_tagging.tagging.models import TAGGERS
 
 
 @pytest.mark.parametrize("plan", [QUICK, USUAL, FULL])

@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tasks.top_tagging.models import TAGGERS
 from tasks.top_tagging.runs import TaggerRun, fingerprint, run_name
+from tasks.top_tagging.tagging.models import TAGGERS
 
 
 def run(**changes):

@@ -8,10 +8,11 @@ from safetensors.torch import save_file
 
 from equivariant import LieGNN, catalogue
 from tasks import cli
-from tasks.top_tagging import Jets, workshop, write_shard
+from tasks.top_tagging import Jets, write_shard
+from tasks.top_tagging import runner as workshop
 from tasks.top_tagging import study as study_file
-from tasks.top_tagging.discovery import JetAlgebra
-from tasks.top_tagging.files import shard_path
+from tasks.top_tagging.data.shards import shard_path
+from tasks.top_tagging.discovery.benchmark import JetAlgebra
 from tasks.top_tagging.study import TopTagging
 
 pytest.importorskip("sklearn", reason="a study needs the extra train: pip install 'liesmith[train]'")

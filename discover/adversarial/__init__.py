@@ -1,0 +1,3 @@
+"""LieGAN: generators trained against a critic."""
+
+__all__: list[str] = []

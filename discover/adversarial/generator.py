@@ -1,0 +1,90 @@
+"""The learned group: L = sum_j theta_j B_j over a search space, g = exp(sum_i w_i L_i) with w drawn from a law."""
+
+import torch
+from torch import Tensor, nn
+
+from discover.data.search_space import SearchSpace
+from equivariant.algebra import CoefficientLaw
+from equivariant.expm import exponential, one_parameter
+
+__all__ = ["Generator"]
+
+
+class Generator(nn.Module):
+    """c generators to be learned, and the law of their coefficients, fixed or learned.
+
+    Args:
+        space: where the generators are looked for.
+        law: the law of the coefficients w (c,) at the start.
+        size: root mean square of a generator's action on whitened data, kept by construction; ``None`` leaves
+            it free. learn_law: learn the mean and the scale of a normal or uniform law too.
+
+    What is sampled and what is exported read one property, ``coefficients``.
+    """
+
+    matrices: Tensor
+    whitened: Tensor
+
+    def __init__(
+        self, space: SearchSpace, law: CoefficientLaw, *, size: float | None = 1.0, learn_law: bool = False
+    ):
+        super().__init__()
+        self.kind, self.size, self.learn_law = law.kind, size, learn_law
+        self.register_buffer("matrices", space.matrices)
+        self.register_buffer("whitened", space.whitened)
+        self.weight = nn.Parameter(torch.empty(len(law.mean), space.size, dtype=space.matrices.dtype))
+        self.mean = nn.Parameter(law.mean.double().clone(), requires_grad=learn_law)
+        self.log_scale = nn.Parameter(law.scale.double().log(), requires_grad=learn_law)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random directions of root mean square action one (or ``size``)."""
+        nn.init.normal_(self.weight)
+        with torch.no_grad():
+            norms = self.weight.norm(dim=1, keepdim=True)
+            self.weight.mul_(self._norm(self.size or 1.0) / norms)
+
+    @property
+    def coefficients(self) -> Tensor:
+        """theta (c, m): the generators in the basis of the search space."""
+        if self.size is None:
+            return self.weight
+        return self.weight * (self._norm(self.size) / self.weight.norm(dim=1, keepdim=True))
+
+    @property
+    def basis(self) -> Tensor:
+        """The generators (c, k, k) as they act on the data's own vectors."""
+        return torch.einsum("cm,mij->cij", self.coefficients, self.matrices)
+
+    @property
+    def whitened_basis(self) -> Tensor:
+        """The generators (c, r, r) as they act on whitened data."""
+        return torch.einsum("cm,mij->cij", self.coefficients, self.whitened)
+
+    @property
+    def law(self) -> CoefficientLaw:
+        """The law of the coefficients as it stands."""
+        return CoefficientLaw(self.kind, self.mean, self.scale)
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviation, half width or bound (c,) of the law."""
+        return self.log_scale.exp() if self.kind != "integer" else self.log_scale.exp().round()
+
+    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n group elements (n, r, r) on whitened data, differentiable in the generators and in a learned law."""
+        unit = CoefficientLaw(self.kind, torch.zeros_like(self.mean), self._unit_scale())
+        w = unit.sample(n, generator).to(self.mean)
+        if self.kind != "integer":
+            w = w * self.scale
+        w = w + self.mean
+        if len(self.mean) == 1:
+            return one_parameter(self.whitened_basis[0], w[:, 0])
+        return exponential(torch.einsum("nc,cij->nij", w, self.whitened_basis))
+
+    def _unit_scale(self) -> Tensor:
+        return self.scale if self.kind == "integer" else torch.ones_like(self.mean)
+
+    def _norm(self, size: float) -> float:
+        """Frobenius norm of a generator of this size on r whitened coordinates, each of variance one."""
+        return size * self.whitened.shape[-1] ** 0.5

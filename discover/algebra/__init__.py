@@ -1,0 +1,3 @@
+"""What comes out: an algebra refined, named and drawn."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""The networks that discovery trains: critic and predictor, and their training loop."""
+
+__all__: list[str] = []

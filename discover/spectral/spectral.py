@@ -1,0 +1,190 @@
+"""All linear symmetries at once: the null space of L_out f(x) - Df(x) L_in x = 0 over data, with its spectrum.
+
+f is a network fitted to y; L_out is L on vectors and 0 on scalars and labels. Off the support of the data f
+is anybody's guess, so a second set of equations asks that L x stays tangent to the support.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from discover.data.samples import Samples
+from discover.data.search_space import SearchSpace, Specification
+from discover.estimator import Estimator
+from discover.networks.fitting import fit, seeded
+from discover.networks.predictor import Predictor
+from discover.spectral.tangent import normals
+from discover.spectral.vanishing_ideal import vanishing
+from discover.validation.certify import Verdict, split, weigh
+from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.nullspace import NullSpace, null_space
+from equivariant.rep import Rep
+
+__all__ = ["Spectral"]
+
+
+@dataclass(kw_only=True)
+class Spectral(Estimator):
+    """Linear symmetries of the map x -> y by linear algebra on a fitted network (after LieSD, arXiv 2410.09841).
+
+    Ours: on the span of the data in whitened coordinates; of the target only what no fixed combination of the
+    inputs gives; tangency to the support of the data; data that fit no symmetry well count less.
+
+    Args:
+        n_generators: how many to take; by default where the gap of the spectrum is.
+        search_space: as for ``LieGAN``.
+        noise: level of noise of the equations, relative to the largest singular value: below it nothing is told
+            from zero, and only values up to ten times it may count as zero.
+        least_gap: a smaller gap above the zeros tells no number, so none is found; a given number is taken as it is.
+        width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
+        neighbours, thin: of the support, see ``discover.spectral.tangent``; thin=0 leaves the support out.
+        degree, exact: polynomials up to this degree that vanish on the data up to ``exact`` of their monomials'
+            size describe the support exactly; exact=0 does not look for any.
+        reweightings: rounds in which outliers lose weight.
+        law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
+        held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
+        progress: show a bar.
+
+    After ``fit``: ``algebra_`` (no generators where none is found), ``spectrum_`` (relative singular values,
+    ascending), ``gap_``, ``residual_``, ``verdict_`` (``None`` without generators), ``skill_`` of the network,
+    ``span_``, ``undetermined_``, ``relations_``, ``variety_`` (in whitened coordinates) and ``equations_``, its text.
+    """
+
+    n_generators: int | None = None
+    search_space: Specification = "free"
+    noise: float = 0.01
+    least_gap: float = 2.0
+    width: int = 128
+    steps: int = 4000
+    batch_size: int = 512
+    learning_rate: float = 4e-3
+    points: int = 4000
+    neighbours: int = 16
+    thin: float = 0.05
+    degree: int = 2
+    exact: float = 1e-5
+    reweightings: int = 4
+    law_scale: float = 1.0
+    held_out: float = 0.2
+    judge_steps: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    progress: bool = True
+
+    def fit(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        x_rep: Rep | None = None,
+        y_rep: Rep | None = None,
+        coordinates: Sequence[str] | None = None,
+        groups: Tensor | None = None,
+    ) -> "Spectral":
+        """Fit the network, solve the equations, weigh the answer on held-out data; args as for ``LieGAN.fit``.
+
+        Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN,
+        too few samples, or data that fill their space and have no y, so that every matrix would do.
+        """
+        self._check_settings(
+            "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "judge_steps"
+        )
+        samples = Samples.read(x, y, x_rep, y_rep)
+        names = self._name(coordinates, samples.dim)
+        fitted, kept = split(samples, self.held_out, groups, self.seed)
+        self.space_ = SearchSpace.of_data(fitted.all_vectors(), self.search_space)
+        whitened = fitted.map_vectors(self.space_.whitening.encode)
+        random = torch.Generator(self.device).manual_seed(self.seed)
+        equations = self._equations(whitened.to(device=self.device, dtype=torch.float32), random)
+        found = self._solve(equations)
+        self.spectrum_, self.gap_, self.residual_ = found.singular_values, found.gap, found.residual
+        self.algebra_ = self._algebra(found, samples, names)
+        self.verdict_: Verdict | None = None
+        if self.algebra_.n_generators:
+            steps, seed, device = self.judge_steps, self.seed, self.device
+            self.verdict_ = weigh(self.algebra_, fitted, kept, steps=steps, seed=seed, device=device)
+        return self
+
+    @property
+    def equations_(self) -> tuple[str, ...]:
+        """The polynomial equations that all vectors obey, in the names of the coordinates."""
+        seen = self.variety_.seen_from(self.space_.whitening.encode)
+        return seen.text(self.algebra_.coordinates)
+
+    def _equations(self, samples: Samples, random: torch.Generator) -> Tensor:
+        """Rows (n, q, m): what each matrix of the search space violates at each of n data."""
+        index = torch.randperm(len(samples), generator=random, device=random.device)[: self.points]
+        chosen = samples[index]
+        tangents = torch.einsum("bij,nmj->bnmi", self.space_.whitened.to(chosen.x.vectors), chosen.x.vectors)
+        rows = [self._leaving(samples, chosen, tangents)]
+        self.skill_ = 0.0
+        if samples.y is not None:
+            rows.append(self._unequal(samples, chosen, tangents, random))
+        return torch.cat(rows, dim=1).double().cpu()
+
+    def _leaving(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
+        """How far each motion (b, n, m, k) of each vector leads out of the support of the vectors: (n, m k, b)."""
+        every = samples.x.vectors.flatten(0, 1)
+        self.variety_ = vanishing(every, degree=self.degree, exact=self.exact if self.thin > 0 else 0.0)
+        here = chosen.x.vectors.flatten(0, 1)
+        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin, variety=self.variety_)
+        out = torch.einsum("nij,bnj->nib", normal, tangents.flatten(1, 2))
+        return out.reshape(len(chosen), -1, len(tangents))
+
+    def _unequal(
+        self, samples: Samples, chosen: Samples, tangents: Tensor, random: torch.Generator
+    ) -> Tensor:
+        """L_out f - Df L_in x for every matrix of the search space: (n, o, b)."""
+        predictor = seeded(random, lambda: Predictor(samples, width=self.width))
+        progress = "Spectral" if self.progress else None
+        fit(
+            predictor, predictor.loss, samples, steps=self.steps, batch=self.batch_size, rate=self.learning_rate,
+            random=random, progress=progress,
+        )  # fmt: skip
+        with torch.no_grad():
+            self.skill_ = 1 - float(predictor.error(samples).mean() / predictor.blind_error(samples).mean())
+            columns = [
+                _unequal_part(matrix, *predictor.along(chosen.x, tangent), predictor.vectors)
+                for matrix, tangent in zip(self.space_.whitened.to(tangents), tangents, strict=True)
+            ]
+        return torch.stack(columns, dim=2)
+
+    def _solve(self, equations: Tensor) -> NullSpace:
+        """The null space. Its dimension is decided with all data alike; then the data that fit it weigh more."""
+        sizes = equations.flatten(1).norm(dim=1)
+        if not sizes.any():
+            raise ValueError(
+                "the data ask nothing of a generator: they fill their space, and y, if there is one, never changes; "
+                "give a y that does, or a larger thin"
+            )
+        # no datum speaks louder than the median one, so that a few steep places do not set the scale
+        equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
+        found = null_space(equations.flatten(0, 1), rtol=self.noise, count=self.n_generators)
+        if self.n_generators is None and found.gap < self.least_gap:
+            found = replace(found, basis=found.basis[:0], residual=0.0)
+        basis = found.basis
+        for _ in range(self.reweightings if found.dim else 0):
+            violation = (equations @ basis.mT).flatten(1).norm(dim=1)
+            usual = violation.median().clamp(
+                min=torch.finfo(violation.dtype).tiny
+            )  # exact data violate nothing
+            weights = (1 + (violation / usual).square()) ** -1
+            basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
+        return replace(found, basis=basis)
+
+    def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
+        size = self.space_.whitened.shape[-1] ** 0.5  # so that |L x| is |x|, root mean square
+        basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
+        law = CoefficientLaw.normal(found.dim, self.law_scale)
+        evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
+        provenance = self._provenance(samples, skill=self.skill_, **evidence)
+        return LieAlgebra(basis, law, coordinates=names, provenance=provenance)
+
+
+def _unequal_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:
+    """L_out value - derivative: L on the leading vectors of the value, 0 on its scalars and logits."""
+    moving = value[:, : vectors * len(matrix)].unflatten(1, (vectors, len(matrix)))
+    still = torch.zeros_like(value[:, vectors * len(matrix) :])
+    return torch.cat([(moving @ matrix.mT).flatten(1), still], dim=1) - derivative

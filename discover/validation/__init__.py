@@ -1,0 +1,3 @@
+"""Whether held-out data confirm a symmetry."""
+
+__all__: list[str] = []

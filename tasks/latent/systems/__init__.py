@@ -1,0 +1,3 @@
+"""Systems with a known latent symmetry, simulated."""
+
+__all__: list[str] = []

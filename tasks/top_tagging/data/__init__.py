@@ -1,0 +1,3 @@
+"""Jets: in memory, in files, in batches."""
+
+__all__: list[str] = []

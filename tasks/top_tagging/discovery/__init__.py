@@ -1,0 +1,3 @@
+"""The symmetry of jets, discovered and compared."""
+
+__all__: list[str] = []

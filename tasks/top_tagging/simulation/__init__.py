@@ -1,0 +1,3 @@
+"""Jets generated: events, detector, clustering, selection."""
+
+__all__: list[str] = []

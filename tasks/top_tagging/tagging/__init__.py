@@ -1,0 +1,3 @@
+"""Taggers: models, training, metrics."""
+
+__all__: list[str] = []

@@ -1,0 +1,196 @@
+import math
+
+import pytest
+import torch
+from conftest import LEARNED
+
+from discover import LieGAN, Spectral, refine
+from equivariant import LieAlgebra, catalogue, compare, cosine
+from equivariant.rep import Scalar, V
+
+QUICK = {"steps": 900, "cooldown": 400, "progress": False, "judge_steps": 600}
+BRIEF = {"progress": False, "judge_steps": 10}
+
+
+@pytest.fixture(scope="module")
+def fitted(half_turn) -> LieGAN:
+    x, y = half_turn
+    return LieGAN(**QUICK).fit(x, y, coordinates=("a", "b"))
+
+
+def test_finds_the_rotation(fitted):
+    assert cosine(fitted.algebra_, catalogue.rotation(2)) > 1 - LEARNED
+
+
+def test_the_verdict_tells_the_map_from_the_law(fitted):
+    assert fitted.verdict_.map == "holds"
+    assert fitted.verdict_.law == "broken"
+    assert fitted.verdict_.passed
+
+
+def test_the_raw_basis_is_what_was_sampled(fitted, half_turn):
+    """The exported basis and the law act on data as the game's own elements do."""
+    game = fitted._set_up(fitted_samples(half_turn))
+    g = game.generator(5, torch.Generator().manual_seed(0)).double()
+    w = game.generator.law.sample(5, torch.Generator().manual_seed(0)).double()
+    decode, encode = game_frame(fitted)
+    exported = LieAlgebra(game.generator.basis.double().detach()).element(w)
+    torch.testing.assert_close(decode @ g @ encode, exported, rtol=1e-4, atol=1e-5)
+
+
+def fitted_samples(half_turn):
+    from discover.data.samples import Samples
+
+    return Samples.read(*half_turn)
+
+
+def game_frame(fitted):
+    whitening = fitted.space_.whitening
+    return whitening.decode, whitening.encode
+
+
+def test_provenance_says_how(fitted):
+    provenance = fitted.algebra_.provenance
+    assert provenance["method"] == "LieGAN"
+    assert provenance["seed"] == 0
+    assert provenance["config"]["steps"] == QUICK["steps"]
+    assert len(provenance["data"]) == 64
+    assert fitted.algebra_.coordinates == ("a", "b")
+
+
+def test_same_seed_same_digest_and_other_seed_another(half_turn):
+    def run(seed: int) -> str:
+        torch.rand(seed + 1)  # the global generator must not matter
+        settings = BRIEF | {"steps": 60, "cooldown": 20}
+        return LieGAN(seed=seed, **settings).fit(*half_turn).algebra_.digest
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_resumed_run_ends_where_the_whole_one_does(half_turn, tmp_path):
+    settings = BRIEF | {"steps": 120, "cooldown": 40, "checkpoint_every": 50}
+    whole = LieGAN(**settings).fit(*half_turn)
+    path = tmp_path / "run.ckpt"
+    broken = LieGAN(checkpoint=path, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_after(broken, 70, half_turn)
+    assert path.exists()
+    resumed = LieGAN(checkpoint=path, **settings).fit(*half_turn)
+    assert resumed.algebra_.basis.equal(whole.algebra_.basis)
+    assert [row["step"] for row in resumed.history_] == [row["step"] for row in whole.history_]
+
+
+def interrupt_after(estimator, steps, data):
+    from discover.adversarial.trainer import Game
+
+    original, count = Game.step, 0
+
+    def step(self, *arguments):
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    Game.step = step
+    try:
+        estimator.fit(*data)
+    finally:
+        Game.step = original
+
+
+def test_checkpoint_of_another_run_is_refused(half_turn, tmp_path):
+    path = tmp_path / "run.ckpt"
+    settings = BRIEF | {"steps": 10, "cooldown": 0, "checkpoint": path}
+    LieGAN(**settings).fit(*half_turn)
+    with pytest.raises(ValueError, match="other settings or data"):
+        LieGAN(seed=5, **settings).fit(*half_turn)
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="no readable checkpoint"):
+        LieGAN(**settings).fit(*half_turn)
+
+
+def test_three_channels_find_so3(generator):
+    x = torch.randn(3000, 3, generator=generator, dtype=torch.float64)
+    y = (x.norm(dim=1) > 1.5).long()
+    estimator = LieGAN(n_generators=3, **QUICK).fit(x, y)
+    assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.3
+    assert refine(estimator.algebra_, x, tolerance=0.3).algebra.closure() < 1e-9
+
+
+def test_integer_law_finds_the_step_of_a_discrete_group(generator):
+    x = torch.randn(4000, 2, generator=generator, dtype=torch.float64)
+    y = x.norm(dim=1) * torch.cos(3 * torch.atan2(x[:, 1], x[:, 0]))
+    estimator = LieGAN(
+        law="integer", law_scale=1, generator_size=None, identity_penalty=3.0, learning_rate=5e-3, steps=1500,
+        cooldown=500, **BRIEF,
+    ).fit(x, y)  # fmt: skip
+    angle = float(torch.linalg.eigvals(estimator.algebra_.basis[0]).imag.abs().max())
+    assert abs(angle / (2 * math.pi / 3) - 1) < 0.02
+    assert estimator.algebra_.law.kind == "integer"
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_laws_can_be_learned(half_turn, law):
+    estimator = LieGAN(law=law, learn_law=True, identity_penalty=1.0, steps=80, cooldown=20, **BRIEF)
+    algebra = estimator.fit(*half_turn).algebra_
+    assert algebra.law.kind == law
+    assert float(algebra.law.scale[0]) != 1.0
+
+
+def test_several_steps_and_scalars_in_one_sample(half_turn):
+    x, y = half_turn
+    both = torch.cat([x, y, x.norm(dim=1, keepdim=True)], dim=1)
+    estimator = LieGAN(**QUICK).fit(both, x[:, 0] * y[:, 0] + x[:, 1] * y[:, 1], x_rep=2 * V + Scalar)
+    assert estimator.algebra_.dim == 2
+    assert cosine(estimator.algebra_, catalogue.rotation(2)) > 1 - LEARNED
+
+
+def test_published_settings_run(half_turn):
+    estimator = LieGAN.published(steps=30, search_space="free", **BRIEF, critic_averaging=0.9)
+    assert estimator.fit(*half_turn).algebra_.n_generators == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n_generators": 0}, "n_generators must be positive"),
+        ({"law": "gaussian"}, "unknown law"),
+        ({"law": "integer"}, "generator_size=None"),
+        ({"learn_law": True}, "identity_penalty"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"steps": 0}, "steps must be positive"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"cooldown": 5000}, "cooldown"),
+        ({"search_space": "blocks:3"}, "search space"),
+    ],
+)
+def test_settings_that_contradict_are_refused(half_turn, settings, said):
+    with pytest.raises(ValueError, match=said):
+        LieGAN(progress=False, **settings).fit(*half_turn)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("estimator", [LieGAN, Spectral])
+def test_a_device_that_is_not_there_gets_a_sentence(half_turn, estimator):
+    with pytest.raises(ValueError, match="sees no GPU"):
+        estimator(device="cuda", progress=False).fit(*half_turn)
+
+
+@pytest.mark.parametrize("estimator", [LieGAN, Spectral])
+def test_wrong_coordinates_are_refused_before_any_work(half_turn, estimator):
+    made = estimator(steps=1, **BRIEF) if estimator is Spectral else estimator(steps=1, cooldown=0, **BRIEF)
+    with pytest.raises(ValueError, match="2 different names"):
+        made.fit(*half_turn, coordinates=("a",))
+    assert not hasattr(made, "space_")
+
+
+def test_all_zero_data_are_refused():
+    with pytest.raises(ValueError, match="zero"):
+        LieGAN(progress=False).fit(torch.zeros(50, 2))
+
+
+def test_float64_game_runs(half_turn):
+    estimator = LieGAN(dtype="float64", steps=30, cooldown=10, **BRIEF).fit(*half_turn)
+    assert estimator.algebra_.basis.dtype == torch.float64

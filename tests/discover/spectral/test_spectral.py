@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from discover import Spectral
+from discover.spectral.tangent import normals
+from equivariant import catalogue, compare, cosine
+
+BRIEF = {"progress": False, "judge_steps": 20}
+
+
+@pytest.fixture(scope="module")
+def ball() -> torch.Tensor:
+    return torch.randn(3000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_finds_all_of_so3_and_their_number(ball):
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, (ball.norm(dim=1) ** 2).sin())
+    assert estimator.algebra_.n_generators == 3
+    assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.02
+    assert estimator.gap_ > 5
+
+
+def test_labels_keep_it_too(ball):
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, (ball.norm(dim=1) > 1.5).long())
+    assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.05
+
+
+def test_says_none_where_there_is_none(ball):
+    x, y, z = ball.unbind(1)
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball, x**3 + y * z + y / 2 + z**2)
+    assert estimator.algebra_.n_generators == 0
+    assert estimator.verdict_ is None
+    assert len(estimator.spectrum_) == 9
+
+
+def test_a_spectrum_without_a_gap_tells_no_number():
+    """Labels dealt out at random: the network's equations are noise, and noise has small values, too."""
+    ladder = torch.tensor([0.015, 0.025, 0.03, 0.055, 0.08, 0.14, 0.25, 0.5, 1.0], dtype=torch.float64)
+    equations = ladder.diag().expand(20, 9, 9)
+
+    def found(**settings) -> int:
+        return Spectral(**settings)._solve(equations).dim
+
+    assert (found(), found(least_gap=1.0), found(n_generators=2)) == (0, 3, 2)
+
+
+def test_exact_equations_lead_to_no_nan():
+    """Most data violate nothing at all: the weights of the others must not come from 0 / 0."""
+    equations = torch.eye(3, dtype=torch.float64)[None, 1:].repeat(9, 1, 1)
+    assert Spectral()._solve(equations).basis.abs().tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_data_that_ask_nothing_are_refused(ball):
+    with pytest.raises(ValueError, match="ask nothing of a generator"):
+        Spectral(thin=0.0, **BRIEF).fit(ball)
+
+
+def test_a_map_symmetric_on_half_the_directions(half_turn):
+    estimator = Spectral(steps=1000, **BRIEF).fit(*half_turn)
+    assert estimator.algebra_.n_generators == 1
+    assert cosine(estimator.algebra_, catalogue.rotation(2)) > 0.9995
+
+
+def test_the_light_cone_shows_the_lorentz_group_and_scaling():
+    """Massless momenta of any distribution: their support alone fixes so(1,3) with scaling."""
+    random = torch.Generator().manual_seed(1)
+    p = torch.randn(4000, 3, generator=random, dtype=torch.float64) + torch.tensor([0.5, 0.0, -0.3])
+    momenta = torch.cat([p.norm(dim=1, keepdim=True), p], dim=1)
+    estimator = Spectral(**BRIEF).fit(momenta)
+    expected = catalogue.union(catalogue.lorentz(), catalogue.scaling(4))
+    assert estimator.algebra_.n_generators == 7
+    assert compare.subspace_error(estimator.algebra_, expected) < 0.1
+
+
+def test_data_that_fit_no_generator_do_not_decide(generator):
+    """Nine data in ten ask that theta is (1, 0, 0); the others ask for (0, 1, 0), and no louder."""
+    noise = 0.01 * torch.randn(500, 2, 3, generator=generator, dtype=torch.float64)
+    most, few = torch.eye(3, dtype=torch.float64)[1:], torch.eye(3, dtype=torch.float64)[[0, 2]]
+    equations = torch.where(torch.arange(500)[:, None, None] % 10 == 0, few, most) + noise
+    equations[::10, 0, 1] += 0.5  # and they are not square to the others, so they pull
+    tilt = {
+        rounds: 1 - Spectral(n_generators=1, reweightings=rounds)._solve(equations).basis[0, 0].abs()
+        for rounds in (0, 4)
+    }
+    assert tilt[4] < tilt[0] / 10
+
+
+def test_same_seed_same_digest(half_turn):
+    def run() -> str:
+        return Spectral(steps=50, n_generators=1, **BRIEF).fit(*half_turn).algebra_.digest
+
+    assert run() == run()
+
+
+def test_normals_of_a_surface_and_of_a_volume():
+    random = torch.Generator().manual_seed(2)
+    flat = torch.rand(2000, 3, generator=random, dtype=torch.float64)
+    surface = torch.cat([flat[:, :2], 3 * flat[:, :1]], dim=1)  # the plane x2 = 3 x0
+    rows = normals(surface[:50], surface)
+    expected = torch.tensor([3.0, 0.0, -1.0], dtype=torch.float64) / 10**0.5
+    projectors = rows.mT @ rows
+    torch.testing.assert_close(projectors, expected.outer(expected).expand(50, 3, 3), rtol=0, atol=1e-9)
+    assert normals(flat[:50], flat, thin=0.01).abs().amax(dim=(1, 2)).gt(0).float().mean() < 0.1
+
+
+def test_too_few_data_for_a_support_are_refused():
+    with pytest.raises(ValueError, match="at least neighbours = 16"):
+        Spectral(**BRIEF).fit(torch.randn(12, 2))

@@ -1,0 +1,71 @@
+import pytest
+
+from tasks.top_tagging import Jets, write_shard
+from tasks.top_tagging.data import split
+from tasks.top_tagging.data.shards import shard_path
+from tasks.top_tagging.data.split import read_split
+
+
+def put(folder, *parts):
+    for number, part in enumerate(parts):
+        write_shard(shard_path(folder, number), part, {})
+    return folder
+
+
+def test_sets_follow_one_another_and_share_nothing(some_jets, tmp_path):
+    sets = read_split(put(tmp_path, some_jets[:25], some_jets[25:]), 30, 10, 12)
+    assert sets.train.digest == some_jets[:30].digest
+    assert sets.validation.digest == some_jets[30:40].digest
+    assert sets.test.digest == some_jets[40:52].digest
+    assert sets.repeated == 0
+    assert str(sets).startswith("30 train, 10 validation, 12 test jets from ")
+
+
+def test_repeated_jets_are_counted(some_jets, tmp_path):
+    again = Jets.join([some_jets[:30], some_jets[:3], some_jets[33:]])
+    assert read_split(put(tmp_path, again), 30, 10, 12).repeated == 3
+
+
+@pytest.mark.parametrize("sizes", [(30, 20, 20), (100, 1, 1)])
+def test_too_few_jets_are_refused(some_jets, tmp_path, sizes):
+    with pytest.raises(ValueError, match="make more"):
+        read_split(put(tmp_path, some_jets), *sizes)
+
+
+def test_one_class_is_refused(some_jets, tmp_path):
+    ordered = some_jets[some_jets.label.argsort()]
+    with pytest.raises(ValueError, match="top and QCD jets for train"):
+        read_split(put(tmp_path, ordered), 20, 20, 20)
+
+
+def test_a_folder_that_is_divided_keeps_its_division(some_jets, tmp_path):
+    for name, begin in (("train", 0), ("val", 30), ("test", 40)):
+        put(tmp_path / name, some_jets[begin : begin + 10])
+    sets = read_split(tmp_path, 8, 10, 6)
+    assert sets.train.digest == some_jets[:8].digest
+    assert sets.validation.digest == some_jets[30:40].digest
+    assert sets.test.digest == some_jets[40:46].digest
+
+
+def test_files_of_the_reference_set_are_read_in_blocks(some_jets, tmp_path, monkeypatch):
+    asked = []
+
+    class Table:
+        def __init__(self, path):
+            self.path = path
+
+        def __len__(self):
+            return 60
+
+        def read(self, begin, end):
+            asked.append((self.path.name, begin, end))
+            return some_jets[begin:end]
+
+    monkeypatch.setattr(split, "ReferenceSet", Table)
+    monkeypatch.setattr(split, "CHUNK", 20)
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.h5").touch()
+    sets = read_split(tmp_path, 50, 10, 10)
+    assert sets.train.digest == some_jets[:50].digest
+    assert asked[:3] == [("train.h5", 0, 20), ("train.h5", 20, 40), ("train.h5", 40, 50)]
+    assert sets.digests()["validation"] == some_jets[:10].digest
