@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from equivariant import catalogue, compare
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.augment import GroupAverage, RandomGroupAction
 from equivariant.check import assert_equivariant, equivariance_error
 from equivariant.compare import closure_error, cosine, data_span, principal_angles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMLP",
-    "CoefficientLaw",
+    "CoefficientDistribution",
     "EMLPBlock",
     "EquivariantLinear",
     "Group",

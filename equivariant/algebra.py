@@ -1,4 +1,4 @@
-"""A Lie algebra as a value: g = exp(sum_i w_i L_i) acts as x -> g x, with w drawn from a law."""
+"""A Lie algebra as a value: g = exp(sum_i w_i L_i) acts as x -> g x, with w drawn from a distribution."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ from equivariant.compare import closure_error
 from equivariant.expm import ClosedForm, closed_form, elements
 from equivariant.files import read_tensors
 
-__all__ = ["FORMAT", "CoefficientLaw", "LieAlgebra", "check_finite", "draw"]
+__all__ = ["FORMAT", "CoefficientDistribution", "LieAlgebra", "check_finite", "draw"]
 
 KINDS = ("normal", "uniform", "integer")
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class CoefficientLaw:
-    """The law of the coefficients w (c,) in g = exp(w.L).
+class CoefficientDistribution:
+    """The distribution of the coefficients w (c,) in g = exp(w.L).
 
     ``normal``: w = mean + scale z with z standard normal; ``uniform``: w = mean + scale u with u in [-1, 1];
     ``integer``: w = mean + j with j uniform over the integers -scale..scale, both ends included.
@@ -38,7 +38,7 @@ class CoefficientLaw:
 
     def __init__(self, kind: str, mean: Tensor, scale: Tensor):
         if kind not in KINDS:
-            raise ValueError(f"unknown coefficient law {kind!r}; choose from {list(KINDS)}")
+            raise ValueError(f"unknown coefficient distribution {kind!r}; choose from {list(KINDS)}")
         if mean.ndim != 1:
             raise ValueError(f"mean must have shape (c,), got {tuple(mean.shape)}")
         c = len(mean)
@@ -50,44 +50,46 @@ class CoefficientLaw:
         check_finite("scale", scale)
         if kind == "integer" and (scale.ndim != 1 or (scale != scale.round()).any() or (scale < 0).any()):
             raise ValueError(
-                f"an integer law needs whole bounds m >= 0 of shape ({c},), got {scale.tolist()}"
+                f"an integer distribution needs whole bounds m >= 0 of shape ({c},), got {scale.tolist()}"
             )
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "mean", mean.detach().clone())
         object.__setattr__(self, "scale", scale.detach().to(mean).clone())
 
     @classmethod
-    def normal(cls, c: int, scale: float = 1.0) -> "CoefficientLaw":
+    def normal(cls, c: int, scale: float = 1.0) -> "CoefficientDistribution":
         """Independent normal coefficients of mean zero and standard deviation ``scale``."""
         return cls._isotropic("normal", c, scale)
 
     @classmethod
-    def uniform(cls, c: int, scale: float = 1.0) -> "CoefficientLaw":
+    def uniform(cls, c: int, scale: float = 1.0) -> "CoefficientDistribution":
         """Independent coefficients, uniform on [-scale, scale]."""
         return cls._isotropic("uniform", c, scale)
 
     @classmethod
-    def integer(cls, c: int, bound: int = 1) -> "CoefficientLaw":
+    def integer(cls, c: int, bound: int = 1) -> "CoefficientDistribution":
         """Independent coefficients, uniform over the integers -bound..bound, both ends included."""
         return cls._isotropic("integer", c, bound)
 
     @classmethod
-    def _isotropic(cls, kind: str, c: int, scale: float) -> "CoefficientLaw":
+    def _isotropic(cls, kind: str, c: int, scale: float) -> "CoefficientDistribution":
         return cls(
             kind, torch.zeros(c, dtype=torch.float64), torch.full((c,), float(scale), dtype=torch.float64)
         )
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n coefficient vectors (n, c), drawn on the generator's device and moved to the law's."""
+        """n coefficient vectors (n, c), drawn on the generator's device and moved to the distribution's."""
         return draw(self.kind, self.mean, self.scale, n, generator)
 
-    def to(self, *args: Any, **kwargs: Any) -> "CoefficientLaw":
+    def to(self, *args: Any, **kwargs: Any) -> "CoefficientDistribution":
         """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
-        return CoefficientLaw(self.kind, self.mean.to(*args, **kwargs), self.scale.to(*args, **kwargs))
+        return CoefficientDistribution(
+            self.kind, self.mean.to(*args, **kwargs), self.scale.to(*args, **kwargs)
+        )
 
 
 def draw(kind: str, mean: Tensor, scale: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """n coefficient vectors (n, c) of a law; drawn on the generator's device, moved to mean's."""
+    """n coefficient vectors (n, c) of a distribution; drawn on the generator's device, moved to mean's."""
     device = mean.device if generator is None else generator.device
     source = torch.randn if kind == "normal" else torch.rand
     unit = source((n, len(mean)), generator=generator, device=device, dtype=mean.dtype).to(mean.device)
@@ -115,7 +117,7 @@ class LieAlgebra:
 
     Args:
         basis: generators L, shape (c, k, k); c may be 0 (no symmetry). A copy is kept, detached.
-        law: law of the coefficients; default standard normal.
+        distribution: distribution of the coefficients; default standard normal.
         origin: the fixed point (k,) the group turns about; default 0.
         coordinates: k names, with units where they have one, e.g. ``"E [GeV]"``; default ``x0, x1, ...``
         space: ``"data"`` or ``"latent:<encoder digest>"``.
@@ -126,7 +128,7 @@ class LieAlgebra:
     """
 
     basis: Tensor
-    law: CoefficientLaw
+    distribution: CoefficientDistribution
     origin: Tensor
     coordinates: tuple[str, ...]
     space: str
@@ -135,7 +137,7 @@ class LieAlgebra:
     def __init__(
         self,
         basis: Tensor,
-        law: CoefficientLaw | None = None,
+        distribution: CoefficientDistribution | None = None,
         origin: Tensor | None = None,
         coordinates: Sequence[str] | None = None,
         space: str = "data",
@@ -143,9 +145,11 @@ class LieAlgebra:
     ):
         _check_basis(basis)
         c, k = basis.shape[:2]
-        law = CoefficientLaw.normal(c) if law is None else law
-        if len(law.mean) != c:
-            raise ValueError(f"the law must have one mean per generator ({c}), got {len(law.mean)}")
+        distribution = CoefficientDistribution.normal(c) if distribution is None else distribution
+        if len(distribution.mean) != c:
+            raise ValueError(
+                f"the distribution must have one mean per generator ({c}), got {len(distribution.mean)}"
+            )
         origin = basis.new_zeros(k) if origin is None else origin
         if tuple(origin.shape) != (k,):
             raise ValueError(
@@ -156,7 +160,7 @@ class LieAlgebra:
         _check_names(names, k)
         values = {
             "basis": basis.detach().clone(),
-            "law": law.to(basis),
+            "distribution": distribution.to(basis),
             "origin": origin.detach().to(basis).clone(),
             "coordinates": names,
             "space": space,
@@ -182,10 +186,10 @@ class LieAlgebra:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content (basis, law, origin, coordinates, space), whatever the device or dtype."""
-        words = [self.law.kind, self.space, *self.coordinates]
+        """SHA-256 of the content (basis, distribution, origin, coordinates, space), whatever the device or dtype."""
+        words = [self.distribution.kind, self.space, *self.coordinates]
         digest = hashlib.sha256(json.dumps([FORMAT, list(self.basis.shape), words]).encode())
-        for tensor in (self.basis, self.law.mean, self.law.scale, self.origin):
+        for tensor in (self.basis, self.distribution.mean, self.distribution.scale, self.origin):
             digest.update(tensor.cpu().double().contiguous().numpy().astype("<f8").tobytes())
         return digest.hexdigest()
 
@@ -198,8 +202,8 @@ class LieAlgebra:
         return elements(coefficients.to(self.basis), self.basis, self.form)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n group elements (n, k, k) drawn from the law, on the basis's device and in its dtype."""
-        return self.element(self.law.sample(n, generator))
+        """n group elements (n, k, k) drawn from the distribution, on the basis's device and in its dtype."""
+        return self.element(self.distribution.sample(n, generator))
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
         """g (..., k, k) applied to points x (..., k) about the origin."""
@@ -215,19 +219,21 @@ class LieAlgebra:
     def to(self, *args: Any, **kwargs: Any) -> "LieAlgebra":
         """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
         basis = self.basis.to(*args, **kwargs)
-        return LieAlgebra(basis, self.law, self.origin, self.coordinates, self.space, self.provenance)
+        return LieAlgebra(
+            basis, self.distribution, self.origin, self.coordinates, self.space, self.provenance
+        )
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file of format ``lie-algebra/1``; dtype is kept."""
         tensors = {
             "basis": self.basis,
-            "mean": self.law.mean,
-            "scale": self.law.scale,
+            "mean": self.distribution.mean,
+            "scale": self.distribution.scale,
             "origin": self.origin,
         }
         metadata = {
             "format": FORMAT,
-            "law": self.law.kind,
+            "distribution": self.distribution.kind,
             "coordinates": json.dumps(self.coordinates),
             "space": self.space,
             "provenance": json.dumps(self.provenance),
@@ -243,9 +249,11 @@ class LieAlgebra:
         """
         metadata, tensors = read_tensors(Path(path), FORMAT, "algebra", "LieAlgebra.save(path)")
         try:
-            law = CoefficientLaw(metadata["law"], tensors["mean"], tensors["scale"])
+            distribution = CoefficientDistribution(_kind(metadata), tensors["mean"], tensors["scale"])
             coordinates, provenance = json.loads(metadata["coordinates"]), json.loads(metadata["provenance"])
-            return cls(tensors["basis"], law, tensors["origin"], coordinates, metadata["space"], provenance)
+            return cls(
+                tensors["basis"], distribution, tensors["origin"], coordinates, metadata["space"], provenance
+            )
         except KeyError as error:
             raise ValueError(
                 f"{path} is no whole {FORMAT} file: the entry {error} is missing; save it anew"
@@ -255,7 +263,14 @@ class LieAlgebra:
 
     def __repr__(self) -> str:
         name = self.provenance.get("name", self.provenance.get("method", "algebra"))
-        return f"LieAlgebra({name}, n_generators={self.n_generators}, dim={self.dim}, law={self.law.kind})"
+        return (
+            f"LieAlgebra({name}, n_generators={self.n_generators}, dim={self.dim}, {self.distribution.kind})"
+        )
+
+
+def _kind(metadata: dict[str, str]) -> str:
+    """The kind of distribution; files of version 0.1 name the entry otherwise."""
+    return metadata["law"] if "law" in metadata else metadata["distribution"]
 
 
 def _check_basis(basis: Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from equivariant.check import offset
-from equivariant.expm import ClosedForm, Turn, closed_form, turn_of
+from equivariant.expm import ClosedForm, OneParameterGroup, closed_form, one_parameter_group
 from equivariant.group import Group, Symmetry, sample_elements
 from equivariant.precision import ExactConstants
 from equivariant.rep import Axis, Block, Rep
@@ -19,7 +19,7 @@ class RandomGroupAction(ExactConstants):
     """Moves every sample by its own random g, the same g in every tensor; the identity in ``eval()``.
 
     Args:
-        algebra: whose law the coefficients follow (or a ``Group``, or a sequence: a product).
+        algebra: whose distribution the coefficients follow (or a ``Group``, or a sequence: a product).
         reps: how the last axis of each tensor is built, e.g. ``V, 5 * V, Scalar``.
         generator: source of randomness; default PyTorch's own, which DataLoader seeds in each worker.
 
@@ -36,10 +36,10 @@ class RandomGroupAction(ExactConstants):
             )
         group = Group.of(algebra)
         self.reps, self.dims, self.generator = reps, group.dims, generator
-        self._kinds = [factor.algebra.law.kind for factor in group.factors]
+        self._kinds = [factor.algebra.distribution.kind for factor in group.factors]
         for f, factor in enumerate(group.factors):
-            law = factor.algebra.law
-            named = {"basis": factor.algebra.basis, "mean": law.mean, "scale": law.scale}
+            distribution = factor.algebra.distribution
+            named = {"basis": factor.algebra.basis, "mean": distribution.mean, "scale": distribution.scale}
             for name, tensor in {**named, "discrete": factor.discrete}.items():
                 self.register_buffer(f"{name}_{f}", tensor.double())
         for i, rep in enumerate(reps):
@@ -103,8 +103,8 @@ class GroupAverage(ExactConstants):
     gamma turns the largest component of x of lowest frequency to phase zero. The average is then equivariant up to
     rounding for every model and every number of samples; where x has no such component gamma is the identity.
 
-    *Any other algebra*: fixed draws from its law, and the average is only as equivariant as they are many, with
-    error about |f(g x) - g f(x)| / sqrt(samples); ``exact`` is False. Measure it by ``equivariance_error``.
+    *Any other algebra*: fixed draws from its distribution, and the average is only as equivariant as they are many,
+    with error about |f(g x) - g f(x)| / sqrt(samples); ``exact`` is False. Measure it by ``equivariance_error``.
 
     Args:
         model: maps (m, rep_in.size) to (m, rep_out.size).
@@ -131,21 +131,21 @@ class GroupAverage(ExactConstants):
         self.model, self.rep_in, self.rep_out, self.dims = model, rep_in, rep_out, group.dims
         self.register_buffer("origin_in", offset(rep_in, group))
         self.register_buffer("origin_out", offset(rep_out, group))
-        self._turn = _turn(group, rep_in)
-        if self._turn is None:
+        self._subgroup = _compact_subgroup(group, rep_in)
+        if self._subgroup is None:
             elements = group.sample(samples, generator)
         else:
             # as many angles as a whole number of folds: turning gamma by one fold then only permutes them
-            folds = int(self._turn.orders[0])
+            folds = int(self._subgroup.orders[0])
             angles = torch.arange(-(-samples // folds) * folds, dtype=torch.float64, device=group.device)
-            elements = (self._turn.element(angles * (2 * torch.pi / len(angles))),)
+            elements = (self._subgroup.element(angles * (2 * torch.pi / len(angles))),)
         for f, element in enumerate(elements):
             self.register_buffer(f"elements_{f}", element.double())
 
     @property
     def exact(self) -> bool:
         """Whether the average is equivariant up to rounding, whatever the number of samples."""
-        return self._turn is not None
+        return self._subgroup is not None
 
     def forward(self, x: Tensor) -> Tensor:
         self.rep_in.check(x, self.dims)
@@ -153,7 +153,7 @@ class GroupAverage(ExactConstants):
             raise ValueError(f"x must have shape (n, {self.rep_in.size(self.dims)}), got {tuple(x.shape)}")
         before, after = (self.get_buffer(name).to(x.dtype) for name in ("origin_in", "origin_out"))
         elements = [self.get_buffer(f"elements_{f}").to(x.dtype).unsqueeze(1) for f in range(len(self.dims))]
-        if self._turn is not None:
+        if self._subgroup is not None:
             elements = [self.frame(x - before) @ elements[0]]
         g = [e.expand(-1, len(x), -1, -1) for e in elements]
         turned = self.rep_in.act([torch.linalg.inv(e) for e in g], (x - before).expand(len(g[0]), -1, -1))
@@ -162,23 +162,23 @@ class GroupAverage(ExactConstants):
 
     def frame(self, x: Tensor) -> Tensor:
         """gamma(x) (n, k, k) with gamma(g x) = g gamma(x) up to one fold; x (n, size) counts from the origin."""
-        turn = self._turn
-        if turn is None:
+        subgroup = self._subgroup
+        if subgroup is None:
             raise ValueError("only a compact one-parameter group has a frame here; see GroupAverage.exact")
         vectors = torch.cat(
-            [x[:, b.start : b.stop].unflatten(1, (-1, turn.fixed.shape[0])) for b in self._vectors()], 1
+            [x[:, b.start : b.stop].unflatten(1, (-1, subgroup.fixed.shape[0])) for b in self._vectors()], 1
         )
-        cosine = (vectors @ turn.cosines[0].to(x).mT).flatten(1)
-        sine = (vectors @ turn.sines[0].to(x).mT).flatten(1)
+        cosine = (vectors @ subgroup.cosines[0].to(x).mT).flatten(1)
+        sine = (vectors @ subgroup.sines[0].to(x).mT).flatten(1)
         largest = (cosine.square() + sine.square()).argmax(dim=1, keepdim=True)
         phase = torch.atan2(-sine.gather(1, largest), cosine.gather(1, largest)).squeeze(1)
-        return turn.to(x).element(phase / turn.orders[0].to(x))
+        return subgroup.to(x).element(phase / subgroup.orders[0].to(x))
 
     def _vectors(self) -> list[Block]:
         return [block for block in self.rep_in.blocks(self.dims) if block.term == (Axis(),)]
 
 
-def _turn(group: Group, rep_in: Rep) -> Turn | None:
+def _compact_subgroup(group: Group, rep_in: Rep) -> OneParameterGroup | None:
     """The closed form of the group where it is one compact generator and x holds a vector to measure it by."""
     if (
         len(group.factors) != 1
@@ -187,4 +187,4 @@ def _turn(group: Group, rep_in: Rep) -> Turn | None:
     ):
         return None
     L = group.factors[0].continuous
-    return turn_of(L[0]) if len(L) == 1 else None
+    return one_parameter_group(L[0]) if len(L) == 1 else None

@@ -101,7 +101,7 @@ def copies(algebra: LieAlgebra, m: int) -> LieAlgebra:
     names = [f"{name}:{i}" for i in range(m) for name in algebra.coordinates]
     origin = algebra.origin.repeat(m)
     provenance = {"method": "catalogue", "name": f"{m}*{_name(algebra)}", "parent": algebra.digest}
-    return LieAlgebra(blocks, algebra.law, origin, names, algebra.space, provenance)
+    return LieAlgebra(blocks, algebra.distribution, origin, names, algebra.space, provenance)
 
 
 def direct_sum(*algebras: LieAlgebra) -> LieAlgebra:

@@ -26,7 +26,7 @@ def equivariance_error(
 ) -> float:
     """The largest error over ``samples`` draws of one g per row of x, over the whole batch.
 
-    Elements are exp(A) with A of spectral norm at most ``size`` (for an integer law, its own draws), times
+    Elements are exp(A) with A of spectral norm at most ``size`` (for an integer distribution, its own draws), times
     random discrete elements; they act about the algebra's origin. NaN anywhere gives NaN.
 
     Shapes: x (n, ..., rep_in.size); f(x) (n, ..., rep_out.size).
@@ -93,7 +93,7 @@ def offset(rep: Rep, group: Group) -> Tensor:
 
 def _factor_elements(factor: Factor, n: int, size: float, generator: torch.Generator | None) -> Tensor:
     algebra: LieAlgebra = factor.algebra.to(torch.float64)
-    if algebra.law.kind == "integer":
+    if algebra.distribution.kind == "integer":
         return factor.sample(n, generator).double()
     device = algebra.basis.device if generator is None else generator.device
     w = torch.randn(n, algebra.n_generators, generator=generator, device=device, dtype=torch.float64)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 __all__ = [
     "ClosedForm",
-    "Turn",
+    "OneParameterGroup",
     "closed_form",
     "elements",
     "exponential",
+    "exponential_at",
     "is_traced",
-    "one_parameter",
+    "one_parameter_group",
     "product",
-    "turn_of",
 ]
 
 BOUND = 0.5  # on the norm of A / 2^s: the terms left out are then below rounding
@@ -97,7 +97,7 @@ HIGHEST = 64  # the largest ratio of frequencies that still counts as commensura
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Turn:
+class OneParameterGroup:
     """The closed form of a rotation with commensurate frequencies.
 
     ``orders (f,)``: the whole numbers m > 0, ascending; ``cosines``, ``sines (f, k, k)``: C_m and S_m;
@@ -115,13 +115,13 @@ class Turn:
         phases = angles[..., None, None, None] * self.orders[:, None, None]
         return (phases.cos() * self.cosines + phases.sin() * self.sines).sum(-3) + self.fixed
 
-    def to(self, like: Tensor) -> "Turn":
+    def to(self, like: Tensor) -> "OneParameterGroup":
         """A copy on the device and in the dtype of a tensor."""
         tensors = {name: getattr(self, name).to(like) for name in ("orders", "cosines", "sines", "fixed")}
-        return Turn(**tensors, frequency=self.frequency)
+        return OneParameterGroup(**tensors, frequency=self.frequency)
 
 
-def turn_of(generator: Tensor, rtol: float = 1e-7) -> Turn | None:
+def one_parameter_group(generator: Tensor, rtol: float = 1e-7) -> OneParameterGroup | None:
     """The closed form for L (k, k), or None where exp(t L) has no period.
 
     No period: an eigenvalue with a real part, frequencies without a common divisor, no frequency at all, or
@@ -138,7 +138,7 @@ def turn_of(generator: Tensor, rtol: float = 1e-7) -> Turn | None:
     distinct = [int(m) for m in orders.unique() if m > 0]
     projectors = [right[:, orders == m] @ left[orders == m] for m in distinct]
     fixed = (right[:, orders == 0] @ left[orders == 0]).real
-    return Turn(
+    return OneParameterGroup(
         orders=torch.tensor(distinct, dtype=torch.float64, device=generator.device),
         cosines=torch.stack([2 * p.real for p in projectors]),
         sines=torch.stack([-2 * p.imag for p in projectors]),
@@ -160,7 +160,7 @@ def _common_divisor(frequencies: Tensor, rtol: float) -> tuple[float | None, Ten
 RADIUS, DOUBLINGS, FAR = 4.0, 5, 64.0
 
 
-def one_parameter(generator: Tensor, times: Tensor) -> Tensor:
+def exponential_at(generator: Tensor, times: Tensor) -> Tensor:
     """exp(t L) for one generator L (k, k) and many times t (n,): (n, k, k), differentiable in both.
 
     The powers L^m, m < 32, are made once and each element is a combination of them, squared where |t L| is
@@ -230,7 +230,7 @@ def elements(w: Tensor, basis: Tensor, form: ClosedForm | None = None) -> Tensor
     """
     c, k = basis.shape[:2]
     if form is None and c == 1 and w.numel() and not is_traced(w):
-        return one_parameter(basis[0], w.reshape(-1)).view(*w.shape[:-1], k, k)
+        return exponential_at(basis[0], w.reshape(-1)).view(*w.shape[:-1], k, k)
     if form is None:
         return exponential(torch.einsum("...c,cij->...ij", w, basis))
     a = (basis.reshape(c, k * k).mT @ w.reshape(-1, c).mT).view(k, k, -1)

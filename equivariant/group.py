@@ -39,7 +39,7 @@ class Factor:
     @property
     def continuous(self) -> Tensor:
         """Generators (c, k, k) in float64, each of size one, zeros left out."""
-        if self.algebra.law.kind == "integer":
+        if self.algebra.distribution.kind == "integer":
             return self.algebra.basis.double()[:0]
         basis = self.algebra.basis.double()
         norms = basis.flatten(1).norm(dim=1)
@@ -49,13 +49,13 @@ class Factor:
     @property
     def finite(self) -> Tensor:
         """Discrete elements (m, k, k) in float64."""
-        if self.algebra.law.kind != "integer":
+        if self.algebra.distribution.kind != "integer":
             return self.discrete.double()
         steps = torch.eye(self.algebra.n_generators, dtype=torch.float64, device=self.algebra.basis.device)
         return torch.cat([self.algebra.to(torch.float64).element(steps), self.discrete.double()])
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n elements (n, k, k): exp(w.L) with w from the law, times each discrete element or the identity."""
+        """n elements (n, k, k): exp(w.L) with w from the distribution, times each discrete element or the identity."""
         return flip(self.algebra.sample(n, generator), self.discrete, generator)
 
 
@@ -115,7 +115,7 @@ def sample_elements(
     generator: torch.Generator | None = None,
     form: ClosedForm | None = None,
 ) -> Tensor:
-    """n elements (n, k, k) of one factor: exp(w.L), w from the law, times every discrete element or not, by a coin."""
+    """n elements (n, k, k) of one factor: exp(w.L), w random, times every discrete element with probability 1/2."""
     w = draw(kind, mean, scale, n, generator)
     return flip(elements(w, basis, form), discrete, generator)
 

@@ -84,7 +84,9 @@ def nearest_isometries(algebra: LieAlgebra, metric: Tensor) -> LieAlgebra:
         "parent": algebra.digest,
         "change": float((exact - L).norm() / L.norm()) if L.any() else 0.0,
     }
-    return LieAlgebra(exact, algebra.law, algebra.origin, algebra.coordinates, algebra.space, provenance)
+    return LieAlgebra(
+        exact, algebra.distribution, algebra.origin, algebra.coordinates, algebra.space, provenance
+    )
 
 
 def isotropy_algebra(metrics: Tensor, rtol: float = 1e-9) -> LieAlgebra:

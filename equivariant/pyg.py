@@ -82,7 +82,7 @@ class RandomGroupTransform(BaseTransform):
     """``data.pos -> g data.pos``, ``data.y -> g data.y``, ...: the same g for every row of every named field.
 
     Args:
-        algebra: whose law the coefficients follow.
+        algebra: whose distribution the coefficients follow.
         fields: representation of each field's last axis by name, e.g. ``{"pos": V, "velocity": V}``.
         generator: source of randomness; default PyTorch's own, which DataLoader seeds in each worker.
 

@@ -1,23 +1,23 @@
-"""The learned group: L = sum_j theta_j B_j over a search space, g = exp(sum_i w_i L_i) with w drawn from a law."""
+"""The learned group: L = sum_j theta_j B_j over a search space, g = exp(sum_i w_i L_i) w random."""
 
 import torch
 from torch import Tensor, nn
 
 from discover.data.search_space import SearchSpace
-from equivariant.algebra import CoefficientLaw
-from equivariant.expm import exponential, one_parameter
+from equivariant.algebra import CoefficientDistribution
+from equivariant.expm import exponential, exponential_at
 
 __all__ = ["Generator"]
 
 
 class Generator(nn.Module):
-    """c generators to be learned, and the law of their coefficients, fixed or learned.
+    """c generators to be learned, and the distribution of their coefficients, fixed or learned.
 
     Args:
         space: where the generators are looked for.
-        law: the law of the coefficients w (c,) at the start.
+        distribution: the distribution of the coefficients w (c,) at the start.
         size: root mean square of a generator's action on whitened data, kept by construction; ``None`` leaves
-            it free. learn_law: learn the mean and the scale of a normal or uniform law too.
+            it free. learn_distribution: learn the mean and the scale of a normal or uniform distribution too.
 
     What is sampled and what is exported read one property, ``coefficients``.
     """
@@ -26,15 +26,22 @@ class Generator(nn.Module):
     whitened: Tensor
 
     def __init__(
-        self, space: SearchSpace, law: CoefficientLaw, *, size: float | None = 1.0, learn_law: bool = False
+        self,
+        space: SearchSpace,
+        distribution: CoefficientDistribution,
+        *,
+        size: float | None = 1.0,
+        learn_distribution: bool = False,
     ):
         super().__init__()
-        self.kind, self.size, self.learn_law = law.kind, size, learn_law
+        self.kind, self.size, self.learn_distribution = distribution.kind, size, learn_distribution
         self.register_buffer("matrices", space.matrices)
         self.register_buffer("whitened", space.whitened)
-        self.weight = nn.Parameter(torch.empty(len(law.mean), space.size, dtype=space.matrices.dtype))
-        self.mean = nn.Parameter(law.mean.double().clone(), requires_grad=learn_law)
-        self.log_scale = nn.Parameter(law.scale.double().log(), requires_grad=learn_law)
+        self.weight = nn.Parameter(
+            torch.empty(len(distribution.mean), space.size, dtype=space.matrices.dtype)
+        )
+        self.mean = nn.Parameter(distribution.mean.double().clone(), requires_grad=learn_distribution)
+        self.log_scale = nn.Parameter(distribution.scale.double().log(), requires_grad=learn_distribution)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -62,24 +69,24 @@ class Generator(nn.Module):
         return torch.einsum("cm,mij->cij", self.coefficients, self.whitened)
 
     @property
-    def law(self) -> CoefficientLaw:
-        """The law of the coefficients as it stands."""
-        return CoefficientLaw(self.kind, self.mean, self.scale)
+    def distribution(self) -> CoefficientDistribution:
+        """The distribution of the coefficients as it stands."""
+        return CoefficientDistribution(self.kind, self.mean, self.scale)
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviation, half width or bound (c,) of the law."""
+        """Standard deviation, half width or bound (c,) of the distribution."""
         return self.log_scale.exp() if self.kind != "integer" else self.log_scale.exp().round()
 
     def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n group elements (n, r, r) on whitened data, differentiable in the generators and in a learned law."""
-        unit = CoefficientLaw(self.kind, torch.zeros_like(self.mean), self._unit_scale())
+        """n group elements (n, r, r) on whitened data, differentiable in generators and distribution."""
+        unit = CoefficientDistribution(self.kind, torch.zeros_like(self.mean), self._unit_scale())
         w = unit.sample(n, generator).to(self.mean)
         if self.kind != "integer":
             w = w * self.scale
         w = w + self.mean
         if len(self.mean) == 1:
-            return one_parameter(self.whitened_basis[0], w[:, 0])
+            return exponential_at(self.whitened_basis[0], w[:, 0])
         return exponential(torch.einsum("nc,cij->nij", w, self.whitened_basis))
 
     def _unit_scale(self) -> Tensor:

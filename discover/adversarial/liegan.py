@@ -18,7 +18,7 @@ from discover.data.search_space import SearchSpace, Specification
 from discover.estimator import Estimator, digest
 from discover.networks.critic import Critic
 from discover.validation.certify import split, weigh
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.rep import Rep
 
 __all__ = ["LieGAN"]
@@ -37,8 +37,8 @@ class LieGAN(Rules, Estimator):
     Args:
         n_generators: c, how many generators to look for.
         search_space: ``"free"``, ``"blocks:2"``, groups such as ``"0,1,4,5|2,3,6,7"``, or a mask (k, k).
-        law: ``"normal"``, ``"uniform"`` or ``"integer"``, the law of the coefficients. law_scale: its standard
-            deviation, half width or bound. learn_law: learn its mean and scale too.
+        distribution: ``"normal"``, ``"uniform"`` or ``"integer"`` coefficients. distribution_scale: its
+            standard deviation, half width or bound. learn_distribution: learn its mean and scale too.
         generator_size: root mean square of L x over whitened x: with 1, w is a turn in radians.
         whiten: look for the generators in whitened coordinates on the span of the data.
         critic_width: hidden width. steps: most steps. cooldown: steps in which the rates fall to zero at the end.
@@ -55,9 +55,9 @@ class LieGAN(Rules, Estimator):
 
     n_generators: int = 1
     search_space: Specification = "free"
-    law: str = "normal"
-    law_scale: float = 1.0
-    learn_law: bool = False
+    distribution: str = "normal"
+    distribution_scale: float = 1.0
+    learn_distribution: bool = False
     generator_size: float | None = 1.0
     whiten: bool = True
     critic_width: int = 64
@@ -116,29 +116,38 @@ class LieGAN(Rules, Estimator):
         return self
 
     def _check(self) -> None:
-        self._check_settings("n_generators", "law_scale", "critic_width", "steps", "batch_size", "learning_rate",
-                             "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
+        self._check_settings("n_generators", "distribution_scale", "critic_width", "steps", "batch_size",
+                             "learning_rate", "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
-        if self.law == "integer" and (self.learn_law or self.generator_size is not None):
+        if self.distribution == "integer" and (self.learn_distribution or self.generator_size is not None):
             raise ValueError(
-                "an integer law finds the size of one step, so its generators must be free and its bound fixed: "
-                "set generator_size=None, identity_penalty=1 and learn_law=False"
+                "integer coefficients find the size of one step, so generators must be free and the bound fixed: "
+                "set generator_size=None, identity_penalty=1 and learn_distribution=False"
             )
-        if self.learn_law and not self.identity_penalty > 0:
-            raise ValueError("a learned law shrinks to nothing without identity_penalty > 0, got 0; try 1")
+        if self.learn_distribution and not self.identity_penalty > 0:
+            raise ValueError(
+                "a learned distribution shrinks to nothing without identity_penalty > 0, got 0; try 1"
+            )
 
     def _set_up(self, samples: Samples) -> Game:
         dtype = getattr(torch, self.dtype)
         make = SearchSpace.of_data if self.whiten else SearchSpace.plain
         self.space_ = make(samples.all_vectors(), self.search_space)
         whitened = samples.map_vectors(self.space_.whitening.encode).to(device=self.device, dtype=dtype)
-        law = getattr(CoefficientLaw, self._law_kind())(self.n_generators, self.law_scale)
+        distribution = getattr(CoefficientDistribution, self._distribution_kind())(
+            self.n_generators, self.distribution_scale
+        )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
-            generator = Generator(self.space_, law, size=self.generator_size, learn_law=self.learn_law)
+            generator = Generator(
+                self.space_,
+                distribution,
+                size=self.generator_size,
+                learn_distribution=self.learn_distribution,
+            )
             critic = Critic(
                 whitened.flat(), width=self.critic_width, classes=samples.classes, whiten=self.whiten
             )
@@ -146,10 +155,12 @@ class LieGAN(Rules, Estimator):
         random = torch.Generator(self.device).manual_seed(self.seed)
         return Game(generator, critic, whitened, self, random)
 
-    def _law_kind(self) -> str:
-        if self.law not in ("normal", "uniform", "integer"):
-            raise ValueError(f"unknown law {self.law!r}; choose from ['integer', 'normal', 'uniform']")
-        return self.law
+    def _distribution_kind(self) -> str:
+        if self.distribution not in ("normal", "uniform", "integer"):
+            raise ValueError(
+                f"unknown distribution {self.distribution!r}; choose from ['integer', 'normal', 'uniform']"
+            )
+        return self.distribution
 
     def _play(self, game: Game, schedule: Schedule, data: str) -> list[dict[str, float]]:
         """The loop; returns the log. Ctrl-C leaves a checkpoint from which the same call goes on."""
@@ -176,10 +187,13 @@ class LieGAN(Rules, Estimator):
     def _conclude(self, game: Game, schedule: Schedule, samples: Samples, names: Sequence[str]) -> None:
         best = game.averaged_generator
         with torch.no_grad():
-            basis, law = best.basis.double().cpu(), best.law.to(device="cpu", dtype=torch.float64)
+            basis, distribution = (
+                best.basis.double().cpu(),
+                best.distribution.to(device="cpu", dtype=torch.float64),
+            )
         self.steps_ = schedule.step
         provenance = self._provenance(samples, steps=self.steps_)
-        self.algebra_ = LieAlgebra(basis, law, coordinates=names, provenance=provenance)
+        self.algebra_ = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
 
     def _fingerprint(self) -> str:
         free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from discover.algebra.identify import identify
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.compare import DataSpan, data_span, principal_angles
 from equivariant.metric import invariant_metrics, nearest_isometries
 
@@ -52,7 +52,7 @@ def refine(
 
     The last step takes the nearest algebra of the catalogue if one lies within ``tolerance``, else the
     generators nearest to these that keep an invariant form J exactly, if there is one within ``tolerance``.
-    The law of the coefficients follows every change of basis. Raises ``ValueError`` for data of another size.
+    The distribution of the coefficients follows every change of basis. Raises ``ValueError`` for data of another size.
     """
     space = data_span(torch.eye(algebra.dim, dtype=torch.float64) if data is None else data)
     if len(space.projector) != algebra.dim:
@@ -75,9 +75,9 @@ def refine(
 def _drop(algebra: LieAlgebra, space: DataSpan, least: float) -> tuple[LieAlgebra, str]:
     sizes = _action(algebra, space).norm(dim=1)
     keep = sizes > least * sizes.max() if len(sizes) else sizes > 0
-    law = algebra.law
-    scale = law.scale[keep] if law.scale.ndim == 1 else law.scale[keep][:, keep]
-    kept = CoefficientLaw(law.kind, law.mean[keep], scale)
+    distribution = algebra.distribution
+    scale = distribution.scale[keep] if distribution.scale.ndim == 1 else distribution.scale[keep][:, keep]
+    kept = CoefficientDistribution(distribution.kind, distribution.mean[keep], scale)
     return _with(
         algebra, algebra.basis[keep], kept
     ), f"{int((~keep).sum())} of {len(keep)} generators were empty"
@@ -101,7 +101,7 @@ def _threshold(algebra: LieAlgebra, least: float) -> tuple[LieAlgebra, str]:
     small = size < least * size.amax(dim=(1, 2), keepdim=True)
     count = int((small & (algebra.basis != 0)).sum())
     return _with(
-        algebra, algebra.basis.masked_fill(small, 0.0), algebra.law
+        algebra, algebra.basis.masked_fill(small, 0.0), algebra.distribution
     ), f"{count} small entries set to zero"
 
 
@@ -128,7 +128,7 @@ def _isometric(algebra: LieAlgebra, space: DataSpan, tolerance: float) -> tuple[
     if condition > 1e6:
         return algebra, "kept: the invariant form is degenerate, so it fixes no exact algebra"
     basis = space.basis.mT @ nearest_isometries(inner, form).basis @ space.basis
-    changed = _with(algebra, basis, algebra.law)
+    changed = _with(algebra, basis, algebra.distribution)
     turn = _turn(algebra, changed, space)
     if turn > tolerance:
         return algebra, f"kept: the nearest algebra with an invariant form lies {turn:.3g} rad away"
@@ -144,42 +144,50 @@ def _best_conditioned(metrics: Tensor) -> tuple[Tensor, float]:
 
 
 def _expressed_in(algebra: LieAlgebra, basis: Tensor, space: DataSpan) -> LieAlgebra:
-    """The basis of the same span, with the law carried over through L ~ M basis on the data."""
+    """The basis of the same span, with the distribution carried over through L ~ M basis on the data."""
     mixing = _action(algebra, space) @ torch.linalg.pinv((basis @ space.basis.mT).flatten(1))
-    if algebra.law.kind == "integer":
+    if algebra.distribution.kind == "integer":
         # the size of an integer step is part of the finding, so the exact basis takes it over
-        return _with(algebra, torch.einsum("ab,bij->aij", mixing, basis), algebra.law)
+        return _with(algebra, torch.einsum("ab,bij->aij", mixing, basis), algebra.distribution)
     return _rebased(algebra, basis, mixing)
 
 
 def _rebased(algebra: LieAlgebra, basis: Tensor, mixing: Tensor) -> LieAlgebra:
-    """Another basis with old = mixing new: w.old = (mixing^T w).new, so the law turns with mixing^T."""
-    law = algebra.law
-    if law.kind == "integer":
+    """Another basis with old = mixing new: w.old = (mixing^T w).new, so the distribution changes with mixing^T."""
+    distribution = algebra.distribution
+    if distribution.kind == "integer":
         return (
-            _with(algebra, torch.einsum("ab,bij->aij", mixing, basis), law)
+            _with(algebra, torch.einsum("ab,bij->aij", mixing, basis), distribution)
             if len(basis) == len(mixing)
             else algebra
         )
-    scale = mixing.mT @ (torch.diag(law.scale) if law.scale.ndim == 1 else law.scale)
+    scale = mixing.mT @ (
+        torch.diag(distribution.scale) if distribution.scale.ndim == 1 else distribution.scale
+    )
     if scale.shape[0] != scale.shape[1]:
         left, values, _ = torch.linalg.svd(scale, full_matrices=False)
         scale = left * values
-    return _with(algebra, basis, CoefficientLaw(law.kind, mixing.mT @ law.mean, scale))
+    return _with(
+        algebra, basis, CoefficientDistribution(distribution.kind, mixing.mT @ distribution.mean, scale)
+    )
 
 
 def _signed(refined: LieAlgebra, raw: LieAlgebra, changes: list[Change]) -> LieAlgebra:
     """A new value that names its parent and the steps between."""
     steps = [{"step": c.step, "size": c.size, "note": c.note} for c in changes]
     provenance = raw.provenance | {"parent": raw.digest, "refinements": steps}
-    law = refined.law
-    if law.scale.ndim == 2 and len(law.scale) == 1:
-        law = CoefficientLaw(law.kind, law.mean, law.scale[0].abs())
-    return LieAlgebra(refined.basis, law, raw.origin, raw.coordinates, raw.space, provenance)
+    distribution = refined.distribution
+    if distribution.scale.ndim == 2 and len(distribution.scale) == 1:
+        distribution = CoefficientDistribution(
+            distribution.kind, distribution.mean, distribution.scale[0].abs()
+        )
+    return LieAlgebra(refined.basis, distribution, raw.origin, raw.coordinates, raw.space, provenance)
 
 
-def _with(algebra: LieAlgebra, basis: Tensor, law: CoefficientLaw) -> LieAlgebra:
-    return LieAlgebra(basis, law, algebra.origin, algebra.coordinates, algebra.space, algebra.provenance)
+def _with(algebra: LieAlgebra, basis: Tensor, distribution: CoefficientDistribution) -> LieAlgebra:
+    return LieAlgebra(
+        basis, distribution, algebra.origin, algebra.coordinates, algebra.space, algebra.provenance
+    )
 
 
 def _action(algebra: LieAlgebra, space: DataSpan) -> Tensor:

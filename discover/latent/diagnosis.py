@@ -14,7 +14,7 @@ ADVICE = {
     "collapsed latent": "the latent has (nearly) lost a direction; raise anchor_weight, or lower latent_dim",
     "off centre": "the mean of the latent is not the point the group turns about; raise anchor_weight",
     "spiky latent": "a few snapshots lie far from all others; lower the rate, or look for outliers in the data",
-    "no motion": "the group elements hardly move the latent; raise law_scale",
+    "no motion": "the group elements hardly move the latent; raise distribution_scale",
     "hyperbolic": "a generator has real eigenvalues, which no law of finite variance keeps; try another seed",
     "nilpotent": "a generator shears, which no law of finite variance keeps; another seed or more starts",
     "critic wins": "moved windows are told from real ones; raise gan_weight or steps, or there is no such symmetry",

@@ -9,7 +9,7 @@ from discover.adversarial.generator import Generator
 from discover.data.search_space import SearchSpace
 from discover.data.whitening import Whitening
 from equivariant import catalogue
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.expm import ClosedForm, elements
 
 __all__ = ["GivenGroup", "LatentGenerator", "Structure", "latent_group"]
@@ -21,8 +21,9 @@ PLANE = ClosedForm(3, 2)  # every 2 x 2 matrix without trace obeys B^3 = delta B
 class LatentGenerator(Generator):
     """Generators to be learned, of fixed size on a latent space of unit covariance, with a mask on their entries.
 
-    They start skew: of all generators of that size only skew ones keep a law of unit covariance, and a game that
-    starts at a hyperbolic one may stay there. What is masked is neither sampled nor exported.
+    They start skew: of all generators of that size only skew ones keep a distribution of unit
+    covariance, and a game that starts at a hyperbolic one may stay there. What is masked
+    is neither sampled nor exported.
     """
 
     mask: Tensor
@@ -48,7 +49,7 @@ class LatentGenerator(Generator):
         """n group elements (n, k, k), differentiable; by their closed form in two dimensions."""
         if self.whitened.shape[-1] != 2:
             return super().forward(n, generator)
-        return elements(self.law.sample(n, generator).to(self.weight), self.whitened_basis, PLANE)
+        return elements(self.distribution.sample(n, generator).to(self.weight), self.whitened_basis, PLANE)
 
     def threshold(self, level: float) -> None:
         """Mask, for good, the entries below ``level`` times the largest of their generator."""
@@ -66,11 +67,11 @@ class GivenGroup(nn.Module):
 
     def __init__(self, algebra: LieAlgebra):
         super().__init__()
-        self.kind, self.form = algebra.law.kind, algebra.form
+        self.kind, self.form = algebra.distribution.kind, algebra.form
         for name, value in {
             "basis": algebra.basis,
-            "mean": algebra.law.mean,
-            "scale": algebra.law.scale,
+            "mean": algebra.distribution.mean,
+            "scale": algebra.distribution.scale,
         }.items():
             self.register_buffer(name, value.clone())
 
@@ -80,13 +81,13 @@ class GivenGroup(nn.Module):
         return self.basis
 
     @property
-    def law(self) -> CoefficientLaw:
-        """The law of the coefficients."""
-        return CoefficientLaw(self.kind, self.mean, self.scale)
+    def distribution(self) -> CoefficientDistribution:
+        """The distribution of the coefficients."""
+        return CoefficientDistribution(self.kind, self.mean, self.scale)
 
     def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k)."""
-        return self.element(self.law.sample(n, generator))
+        return self.element(self.distribution.sample(n, generator))
 
     def element(self, w: Tensor) -> Tensor:
         """g = exp(w.L): coefficients (..., c) to (..., k, k)."""
@@ -97,7 +98,7 @@ class GivenGroup(nn.Module):
 
 
 def latent_group(
-    structure: Structure, k: int, c: int, law: str, scale: float
+    structure: Structure, k: int, c: int, distribution: str, scale: float
 ) -> LatentGenerator | GivenGroup:
     """The group of a description, acting on R^k.
 
@@ -112,7 +113,10 @@ def latent_group(
         if free is not None:
             copies = int(free[1] or 1)
             return _learned(
-                copies, int(free[2] or k // max(copies, 1)), k, getattr(CoefficientLaw, law)(c, scale)
+                copies,
+                int(free[2] or k // max(copies, 1)),
+                k,
+                getattr(CoefficientDistribution, distribution)(c, scale),
             )
         structure = _given(structure)
     if structure.dim != k:
@@ -120,7 +124,7 @@ def latent_group(
             f"structure must act on the latent space of {k} dimensions, got one that acts on {structure.dim}; "
             f"set latent_dim={structure.dim}"
         )
-    chosen = getattr(CoefficientLaw, law)(structure.n_generators, scale)
+    chosen = getattr(CoefficientDistribution, distribution)(structure.n_generators, scale)
     return GivenGroup(LieAlgebra(structure.basis.double(), chosen))
 
 
@@ -134,7 +138,7 @@ def _given(name: str) -> LieAlgebra:
     return parts[0] if len(parts) == 1 else catalogue.direct_sum(*parts)
 
 
-def _learned(copies: int, size: int, k: int, law: CoefficientLaw) -> LatentGenerator:
+def _learned(copies: int, size: int, k: int, distribution: CoefficientDistribution) -> LatentGenerator:
     if copies < 1 or copies * size != k:
         raise ValueError(f"{copies}*free({size}) acts on {copies * size} dimensions, but latent_dim is {k}")
     unit = torch.eye(size * size, dtype=torch.float64).reshape(-1, size, size)
@@ -142,6 +146,6 @@ def _learned(copies: int, size: int, k: int, law: CoefficientLaw) -> LatentGener
     matrices = matrices / copies**0.5
     none = Whitening.none(torch.eye(k, dtype=torch.float64))
     space = SearchSpace(matrices=matrices, whitened=matrices, whitening=none)
-    if len(law.mean) > space.size:
-        raise ValueError(f"n_generators must be at most {space.size}, got {len(law.mean)}")
-    return LatentGenerator(space, law)
+    if len(distribution.mean) > space.size:
+        raise ValueError(f"n_generators must be at most {space.size}, got {len(distribution.mean)}")
+    return LatentGenerator(space, distribution)

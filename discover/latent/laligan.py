@@ -66,7 +66,8 @@ class LaLiGAN(LatentRules, Settings):
     Args:
         latent_dim: k. structure: ``"free"``, ``"2*free(2)"``, or a given group: ``"so(3)"``, ``"3*so(3)"``,
             ``"so(2)+so(2)"`` (a product), an algebra; see ``discover.latent.group``. n_generators: c, where free.
-        law: ``"normal"`` or ``"uniform"``, of the coefficients w. law_scale: its scale; in radians, where L is skew.
+        distribution: ``"normal"`` or ``"uniform"``, of the coefficients w. distribution_scale: its scale; in
+            radians, where L is skew.
         encoder: ``"mlp"``, ``"conv1d"`` or ``"conv2d"`` with ``padding`` ``"zeros"`` or ``"circular"``; width, depth.
         reduction: relative error of the modes an ``mlp`` sees; ``None``, and ``conv``, see the entries.
         window: snapshots that share an encoder and one g. stride: how many steps lie between them; ``None`` takes
@@ -90,8 +91,8 @@ class LaLiGAN(LatentRules, Settings):
     latent_dim: int = 2
     structure: Structure = "free"
     n_generators: int = 1
-    law: str = "normal"
-    law_scale: float = 1.0
+    distribution: str = "normal"
+    distribution_scale: float = 1.0
     encoder: str = "mlp"
     width: int = 64
     depth: int = 3
@@ -139,7 +140,7 @@ class LaLiGAN(LatentRules, Settings):
             coordinates: k names of the latent coordinates; default z1, z2, ...
 
         Raises ``ValueError`` for wrong shapes, NaN, settings that contradict each other, or data no symmetry can
-        be found in: single samples without labels can be mapped to a Gaussian, whose law has every rotation.
+        be found in: single samples without labels can be mapped to a Gaussian, whose distribution has every rotation.
         """
         self._check(coefficients)
         names = self._name(coordinates or [f"z{i + 1}" for i in range(self.latent_dim)], self.latent_dim)
@@ -157,13 +158,13 @@ class LaLiGAN(LatentRules, Settings):
         return self
 
     def _check(self, coefficients: Tensor | None) -> None:
-        self._check_settings("latent_dim", "n_generators", "law_scale", "width", "depth", "window", "critic_width",
-                             "steps", "batch_size", "rate", "generator_rate", "critic_rate", "starts",
+        self._check_settings("latent_dim", "n_generators", "distribution_scale", "width", "depth", "window",
+                             "critic_width", "steps", "batch_size", "rate", "generator_rate", "critic_rate", "starts",
                              "checkpoint_every")  # fmt: skip
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}")
-        if self.law not in ("normal", "uniform"):
-            raise ValueError(f"unknown law {self.law!r}; choose from ['normal', 'uniform']")
+        if self.distribution not in ("normal", "uniform"):
+            raise ValueError(f"unknown distribution {self.distribution!r}; choose from ['normal', 'uniform']")
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
         for name in ("motion_weight", "restarts"):
@@ -178,7 +179,9 @@ class LaLiGAN(LatentRules, Settings):
             )
 
     def _group(self) -> LatentGenerator | GivenGroup:
-        return latent_group(self.structure, self.latent_dim, self.n_generators, self.law, self.law_scale)
+        return latent_group(
+            self.structure, self.latent_dim, self.n_generators, self.distribution, self.distribution_scale
+        )
 
     def _check_group(self, windows: Windows) -> None:
         """Refuse an unknown structure, and known elements that do not fit it, before any work is done."""
@@ -277,9 +280,9 @@ class LaLiGAN(LatentRules, Settings):
     ) -> None:
         best = game.best.eval()
         with torch.no_grad():
-            basis, law = (
+            basis, distribution = (
                 best.group.whitened_basis.double().cpu(),
-                best.group.law.to(device="cpu", dtype=torch.float64),
+                best.group.distribution.to(device="cpu", dtype=torch.float64),
             )
         self.steps_, self.stride_ = schedule.step, kept.stride
         self.reduction_ = best.autoencoder.reduction.describe()
@@ -287,7 +290,7 @@ class LaLiGAN(LatentRules, Settings):
                  "data": kept.digest, "stride": self.stride_, "reduction": self.reduction_,
                  "versions": {"torch": torch.__version__, "python": platform.python_version()}}  # fmt: skip
         self.symmetry_ = LatentSymmetry(
-            best.autoencoder, LieAlgebra(basis, law, coordinates=names, provenance=about)
+            best.autoencoder, LieAlgebra(basis, distribution, coordinates=names, provenance=about)
         )
         self.algebra_ = self.symmetry_.algebra
         self.equation_ = None if best.equation is None else best.equation.equation(tuple(names))
@@ -303,7 +306,7 @@ class LaLiGAN(LatentRules, Settings):
         self.verdict_ = None
         if game.plays and self.judge_steps:
             samples = [samples_of(z[name], windows[name], self.resolution, random) for name in windows]
-            algebra = LieAlgebra(self.algebra_.basis, self.algebra_.law)
+            algebra = LieAlgebra(self.algebra_.basis, self.algebra_.distribution)
             self.verdict_ = weigh(
                 algebra, *samples, steps=self.judge_steps, seed=self.seed, device=self.device
             )

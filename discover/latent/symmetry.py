@@ -12,7 +12,7 @@ from torch import Tensor
 
 from discover.latent.autoencoder import Architecture, Autoencoder
 from discover.latent.frames import InnerProduct, adapted_frame, inner_product
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.files import read_tensors
 
 __all__ = ["FORMAT", "LatentSymmetry"]
@@ -76,7 +76,7 @@ class LatentSymmetry:
         return self.decode(self.algebra.act(g, z.expand(len(times), *z.shape)))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n group elements (n, k, k) by the law the critic saw."""
+        """n group elements (n, k, k) by the distribution the critic saw."""
         return self.algebra.sample(n, generator)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -112,7 +112,7 @@ class LatentSymmetry:
         basis = into @ algebra.basis @ torch.linalg.inv(into)
         seen = LieAlgebra(
             (basis - basis.mT) / 2 if exact else basis,
-            algebra.law,
+            algebra.distribution,
             into @ algebra.origin,
             algebra.coordinates,
             provenance=algebra.provenance | {"frame": frame.tolist()},
@@ -129,11 +129,15 @@ class LatentSymmetry:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file of format ``latent-symmetry/1``; dtypes are kept."""
         tensors = {f"autoencoder.{name}": t for name, t in self.autoencoder.state_dict().items()}
-        law = self.algebra.law
-        tensors |= {"algebra.basis": self.algebra.basis, "algebra.mean": law.mean, "algebra.scale": law.scale}
+        distribution = self.algebra.distribution
+        tensors |= {
+            "algebra.basis": self.algebra.basis,
+            "algebra.mean": distribution.mean,
+            "algebra.scale": distribution.scale,
+        }
         tensors |= {"algebra.origin": self.algebra.origin}
         algebra = {
-            "law": law.kind,
+            "distribution": distribution.kind,
             "coordinates": self.algebra.coordinates,
             "provenance": self.algebra.provenance,
         }
@@ -193,10 +197,12 @@ def _autoencoder(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Autoen
 
 def _algebra(metadata: dict[str, str], tensors: dict[str, Tensor]) -> LieAlgebra:
     words = json.loads(metadata["algebra"])
-    law = CoefficientLaw(words["law"], tensors["algebra.mean"], tensors["algebra.scale"])
+    distribution = CoefficientDistribution(
+        words.get("distribution", words.get("law")), tensors["algebra.mean"], tensors["algebra.scale"]
+    )
     return LieAlgebra(
         tensors["algebra.basis"],
-        law,
+        distribution,
         tensors["algebra.origin"],
         words["coordinates"],
         provenance=words["provenance"],

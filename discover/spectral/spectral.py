@@ -18,7 +18,7 @@ from discover.networks.predictor import Predictor
 from discover.spectral.tangent import normals
 from discover.spectral.vanishing_ideal import vanishing
 from discover.validation.certify import Verdict, split, weigh
-from equivariant.algebra import CoefficientLaw, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.nullspace import NullSpace, null_space
 from equivariant.rep import Rep
 
@@ -43,7 +43,7 @@ class Spectral(Estimator):
         degree, exact: polynomials up to this degree that vanish on the data up to ``exact`` of their monomials'
             size describe the support exactly; exact=0 does not look for any.
         reweightings: rounds in which outliers lose weight.
-        law_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
+        distribution_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
         held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
         progress: show a bar.
 
@@ -66,7 +66,7 @@ class Spectral(Estimator):
     degree: int = 2
     exact: float = 1e-5
     reweightings: int = 4
-    law_scale: float = 1.0
+    distribution_scale: float = 1.0
     held_out: float = 0.2
     judge_steps: int = 1000
     seed: int = 0
@@ -177,10 +177,10 @@ class Spectral(Estimator):
     def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
         size = self.space_.whitened.shape[-1] ** 0.5  # so that |L x| is |x|, root mean square
         basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
-        law = CoefficientLaw.normal(found.dim, self.law_scale)
+        distribution = CoefficientDistribution.normal(found.dim, self.distribution_scale)
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
         provenance = self._provenance(samples, skill=self.skill_, **evidence)
-        return LieAlgebra(basis, law, coordinates=names, provenance=provenance)
+        return LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
 
 
 def _unequal_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:

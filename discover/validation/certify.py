@@ -164,7 +164,7 @@ def weigh(
         same = torch.eye(algebra.dim, dtype=torch.float64)
         fitted, kept = (s.map_vectors(same, algebra.origin) for s in (fitted, kept))
     whitening = Whitening.of_data(fitted.all_vectors())
-    seen = LieAlgebra(whitening.generators(algebra.basis), algebra.law)
+    seen = LieAlgebra(whitening.generators(algebra.basis), algebra.distribution)
     fitted, kept = (
         s.map_vectors(whitening.encode).to(device=device, dtype=torch.float32) for s in (fitted, kept)
     )

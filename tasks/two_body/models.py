@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from equivariant import EMLP, CoefficientLaw, LieAlgebra, RandomGroupAction, V
+from equivariant import EMLP, CoefficientDistribution, LieAlgebra, RandomGroupAction, V
 from tasks.common.trainer import Back, Transform
 from tasks.two_body.time_frame import Forecaster, TimeFrame
 
@@ -98,15 +98,19 @@ def full_turn(algebra: LieAlgebra, deviation: float | None = None) -> LieAlgebra
     """The same generators with coefficients that cover one full turn each, w uniform on [-pi, pi] / frequency.
 
     With ``deviation``, w is normal with that standard deviation. A generator that turns nothing (no imaginary
-    eigenvalue) keeps the scale of the law it came with.
+    eigenvalue) keeps the scale of the distribution it came with.
     """
     c = algebra.n_generators
     if deviation is not None:
-        return _with_law(algebra, CoefficientLaw.normal(c, deviation))
+        return _with_distribution(algebra, CoefficientDistribution.normal(c, deviation))
     frequency = torch.linalg.eigvals(algebra.basis.double()).imag.abs().amax(-1)
-    scale = algebra.law.scale if algebra.law.scale.ndim == 1 else algebra.law.scale.norm(dim=1)
+    scale = (
+        algebra.distribution.scale
+        if algebra.distribution.scale.ndim == 1
+        else algebra.distribution.scale.norm(dim=1)
+    )
     half = torch.where(frequency > 0, math.pi / frequency.clamp(min=1e-12), scale.double())
-    return _with_law(algebra, CoefficientLaw("uniform", torch.zeros_like(half), half))
+    return _with_distribution(algebra, CoefficientDistribution("uniform", torch.zeros_like(half), half))
 
 
 def one_element_each(algebra: LieAlgebra, past: int, future: int, turned_back: bool = False) -> Transform:
@@ -145,6 +149,8 @@ def _network(recipe: Recipe, copies: int, future: int, k: int, algebra: LieAlgeb
     return EMLP(copies * V, future * V, algebra, hidden, recipe.layers)
 
 
-def _with_law(algebra: LieAlgebra, law: CoefficientLaw) -> LieAlgebra:
+def _with_distribution(algebra: LieAlgebra, distribution: CoefficientDistribution) -> LieAlgebra:
     provenance = {**algebra.provenance, "parent": algebra.digest}
-    return LieAlgebra(algebra.basis, law, algebra.origin, algebra.coordinates, algebra.space, provenance)
+    return LieAlgebra(
+        algebra.basis, distribution, algebra.origin, algebra.coordinates, algebra.space, provenance
+    )

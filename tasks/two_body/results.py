@@ -134,7 +134,7 @@ class Outcome:
 def true_symmetry() -> LieAlgebra:
     """One turn of both bodies' positions and momenta."""
     turn = catalogue.by_name("4*so(2)")
-    return LieAlgebra(turn.basis, turn.law, coordinates=COLUMNS, provenance=turn.provenance)
+    return LieAlgebra(turn.basis, turn.distribution, coordinates=COLUMNS, provenance=turn.provenance)
 
 
 def energy_drift(orbits: Tensor) -> Tensor:

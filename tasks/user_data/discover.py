@@ -33,8 +33,8 @@ class Discovery:
             algebra on a fitted network; finds the number of generators by itself).
         n_generators: how many generators to look for; by default 1 for liegan, and where the spectrum has its gap.
         search_space: "free", "blocks:2", or groups of coordinates that mix such as "0,1,4,5|2,3,6,7".
-        law: of the coefficients: "normal", "uniform", or "integer" for a discrete group.
-        law_scale: standard deviation, half width, or largest integer of the law.
+        distribution: of the coefficients: "normal", "uniform", or "integer" for a discrete group.
+        distribution_scale: standard deviation, half width, or largest integer of the distribution.
         steps: at most so many steps of training; the method's own number when left out.
         seed: of everything random.
         out: folder of this run; an unfinished run found there goes on. By default runs/ and the file's name.
@@ -50,8 +50,8 @@ class Discovery:
     method: Literal["liegan", "spectral"] = "liegan"
     n_generators: int | None = None
     search_space: str = "free"
-    law: Literal["normal", "uniform", "integer"] = "normal"
-    law_scale: float = 1.0
+    distribution: Literal["normal", "uniform", "integer"] = "normal"
+    distribution_scale: float = 1.0
     steps: int | None = None
     seed: int = 0
     out: Path | None = None
@@ -91,14 +91,14 @@ class Discovery:
 
     def _liegan(self, folder: Path) -> LieGAN:
         discrete: dict[str, Any] = (
-            {"generator_size": None, "identity_penalty": 1.0} if self.law == "integer" else {}
+            {"generator_size": None, "identity_penalty": 1.0} if self.distribution == "integer" else {}
         )
         steps = LieGAN.steps if self.steps is None else self.steps
         return LieGAN(
             n_generators=1 if self.n_generators is None else self.n_generators,
             search_space=self.search_space,
-            law=self.law,
-            law_scale=self.law_scale,
+            distribution=self.distribution,
+            distribution_scale=self.distribution_scale,
             steps=steps,
             cooldown=min(LieGAN.cooldown, steps // 2),
             seed=self.seed,
@@ -108,12 +108,14 @@ class Discovery:
         )
 
     def _spectral(self) -> Spectral:
-        if self.law != "normal":
-            raise ValueError(f"the spectral method finds continuous groups, law normal; got {self.law!r}")
+        if self.distribution != "normal":
+            raise ValueError(
+                f"the spectral method finds continuous groups with normal coefficients; got {self.distribution!r}"
+            )
         return Spectral(
             n_generators=self.n_generators,
             search_space=self.search_space,
-            law_scale=self.law_scale,
+            distribution_scale=self.distribution_scale,
             steps=Spectral.steps if self.steps is None else self.steps,
             seed=self.seed,
             progress=self.progress,

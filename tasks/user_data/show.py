@@ -71,7 +71,7 @@ class Show:
 
 
 def describe(algebra: LieAlgebra, data: Tensor | None = None) -> str:
-    """Name, law, matrices with coordinates, and eigenvalues, as text; on the span of data where given."""
+    """Name, distribution, matrices with coordinates, and eigenvalues, as text; on the span of data where given."""
     lines = [repr(algebra), _name(algebra, data)]
     if data is not None:
         lines.append(f"The data span {data_span(data).rank} of {algebra.dim} dimensions.")

@@ -5,7 +5,7 @@ import torch
 from conftest import EXACT
 from safetensors.torch import save_file
 
-from equivariant import CoefficientLaw, LieAlgebra, catalogue
+from equivariant import CoefficientDistribution, LieAlgebra, catalogue
 
 
 def test_an_element_of_so2_is_a_turn():
@@ -23,11 +23,13 @@ def test_act_turns_about_the_origin():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("law", [CoefficientLaw.integer(2, 7), CoefficientLaw.uniform(2, 0.5)])
-def test_a_file_gives_back_what_was_saved(tmp_path, dtype, law):
+@pytest.mark.parametrize(
+    "distribution", [CoefficientDistribution.integer(2, 7), CoefficientDistribution.uniform(2, 0.5)]
+)
+def test_a_file_gives_back_what_was_saved(tmp_path, dtype, distribution):
     algebra = LieAlgebra(
         torch.randn(2, 3, 3, dtype=dtype),
-        law,
+        distribution,
         origin=torch.randn(3, dtype=dtype),
         coordinates=("E [GeV]", "a", "b"),
         space="latent:abc",
@@ -43,7 +45,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path, dtype, law):
         algebra.space,
         algebra.provenance,
     )
-    assert torch.equal(loaded.law.sample(5, _seed(1)), algebra.law.sample(5, _seed(1)))
+    assert torch.equal(loaded.distribution.sample(5, _seed(1)), algebra.distribution.sample(5, _seed(1)))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path, dtype, law):
         {"origin": torch.ones(2)},
         {"coordinates": ("p", "q")},
         {"space": "latent:1"},
-        {"law": CoefficientLaw.uniform(1)},
+        {"distribution": CoefficientDistribution.uniform(1)},
     ],
 )
 def test_the_digest_is_of_the_content(change):
@@ -74,7 +76,7 @@ def test_foreign_files_are_refused(tmp_path):
         LieAlgebra.load(tmp_path / "foreign")
     header = {
         "format": "lie-algebra/1",
-        "law": "normal",
+        "distribution": "normal",
         "coordinates": "[]",
         "space": "data",
         "provenance": "{}",
@@ -89,8 +91,24 @@ def test_foreign_files_are_refused(tmp_path):
             LieAlgebra.load(tmp_path / name)
 
 
+def test_files_of_version_0_1_open(tmp_path):
+    """They name the kind of distribution ``law`` and carry no checksum."""
+    ones = {"mean": torch.zeros(1), "scale": torch.full((1,), 2.0), "origin": torch.zeros(2)}
+    metadata = {
+        "format": "lie-algebra/1",
+        "law": "uniform",
+        "coordinates": '["x", "y"]',
+        "space": "data",
+        "provenance": '{"seed": 1}',
+    }
+    save_file({"basis": torch.ones(1, 2, 2), **ones}, tmp_path / "old", metadata)
+    algebra = LieAlgebra.load(tmp_path / "old")
+    assert (algebra.distribution.kind, float(algebra.distribution.scale)) == ("uniform", 2.0)
+    assert (algebra.coordinates, algebra.provenance) == (("x", "y"), {"seed": 1})
+
+
 def test_integer_draws_take_both_ends(generator):
-    draws = CoefficientLaw.integer(1, 3).sample(4000, generator)
+    draws = CoefficientDistribution.integer(1, 3).sample(4000, generator)
     assert sorted(set(draws.flatten().tolist())) == [-3, -2, -1, 0, 1, 2, 3]
     counts = torch.stack([(draws == value).sum() for value in range(-3, 4)])
     assert counts.min() > 0.7 * counts.max()
@@ -98,7 +116,7 @@ def test_integer_draws_take_both_ends(generator):
 
 def test_a_matrix_scale_mixes_the_coefficients(generator):
     scale = torch.tensor([[1.0, 0.0], [2.0, 1e-3]])
-    draws = CoefficientLaw("normal", torch.zeros(2), scale).sample(2000, generator)
+    draws = CoefficientDistribution("normal", torch.zeros(2), scale).sample(2000, generator)
     assert torch.corrcoef(draws.T)[0, 1] > 0.999
 
 
@@ -129,7 +147,7 @@ def test_the_value_does_not_follow_its_source():
         ({"basis": torch.full((1, 2, 2), torch.nan)}, "finite"),
         ({"origin": torch.ones(3)}, "origin must have shape"),
         ({"coordinates": ("a", "a")}, "different names"),
-        ({"law": CoefficientLaw.normal(2)}, "one mean per generator"),
+        ({"distribution": CoefficientDistribution.normal(2)}, "one mean per generator"),
         ({"provenance": {"f": print}}, "json"),
     ],
 )
@@ -148,7 +166,7 @@ def test_bad_input_gets_a_sentence(arguments, message):
 )
 def test_bad_laws_get_a_sentence(arguments, message):
     with pytest.raises(ValueError, match=message):
-        CoefficientLaw(*arguments)
+        CoefficientDistribution(*arguments)
 
 
 def _seed(seed: int) -> torch.Generator:

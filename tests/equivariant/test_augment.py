@@ -3,7 +3,7 @@ import torch
 from conftest import EXACT, SINGLE
 
 from equivariant import (
-    CoefficientLaw,
+    CoefficientDistribution,
     Group,
     GroupAverage,
     LieAlgebra,
@@ -51,7 +51,7 @@ def test_the_generator_decides():
 
 
 def test_the_law_of_the_algebra_is_followed(generator):
-    turn = LieAlgebra(catalogue.rotation(2).basis * torch.pi / 2, CoefficientLaw.integer(1, 1))
+    turn = LieAlgebra(catalogue.rotation(2).basis * torch.pi / 2, CoefficientDistribution.integer(1, 1))
     moved = RandomGroupAction(turn, V, generator=generator)(torch.tensor([[1.0, 0]]).repeat(200, 1))
     assert {tuple(row) for row in moved.round().int().tolist()} == {(1, 0), (0, 1), (0, -1)}
 

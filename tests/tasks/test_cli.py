@@ -186,8 +186,11 @@ BAD = {
     "wrong representation": (["discover", "good.npy", "--x-rep", "3*V"], "x_rep"),
     "unreadable representation": (["discover", "good.npy", "--x-rep", "open(1)"], "representation"),
     "wrong search space": (["discover", "good.npy", "--search-space", "blocks:3"], "blocks:3|search_space"),
-    "a law of steps": (["discover", "good.npy", "--method", "spectral", "--law", "integer"], "continuous"),
-    "unknown law": (["discover", "good.npy", "--law", "cauchy"], "cauchy"),
+    "a distribution of steps": (
+        ["discover", "good.npy", "--method", "spectral", "--distribution", "integer"],
+        "continuous",
+    ),
+    "unknown distribution": (["discover", "good.npy", "--distribution", "cauchy"], "cauchy"),
     "no trajectories": (["discover", "good.npy", "--next-step"], "trajectories"),
     "labels that are none": (["discover", "labels.csv", "--y", "b", "--labels"], "whole numbers"),
 }

@@ -37,7 +37,7 @@ RECIPES: dict[str, JetDiscovery] = {
     "spectral, 10 constituents and label": JetDiscovery(leading=10, labels=True),
     "spectral, jet": JetDiscovery(vectors="jet"),
     "spectral, jet and label": JetDiscovery(
-        vectors="jet", labels=True, thin=0.0, steps=12_000, law_scale=0.03, judge_steps=4000
+        vectors="jet", labels=True, thin=0.0, steps=12_000, distribution_scale=0.03, judge_steps=4000
     ),
     "spectral, jet and shuffled label": JetDiscovery(vectors="jet", labels=True, thin=0.0, shuffled=True),
     "liegan, 2 constituents and label": JetDiscovery(method="liegan", labels=True, channel_penalty=1.0),

@@ -21,22 +21,22 @@ from tasks.top_tagging.tagging.models import Tagger
 __all__ = ["Interrupts", "Progress", "Run", "memory_advice", "on_cpu", "own_random", "save_batch"]
 
 
-class Sealed:
+class UncastBatch:
     """A batch that Fabric hands on as it is: under mixed precision it would round momenta to bfloat16."""
 
     def __init__(self, batch: JetBatch):
         self.batch = batch
 
 
-class Unsealing(nn.Module):
-    """A tagger of sealed batches."""
+class UncastTagger(nn.Module):
+    """A tagger whose batches Fabric does not cast under mixed precision."""
 
     def __init__(self, tagger: Tagger):
         super().__init__()
         self.tagger = tagger
 
-    def forward(self, sealed: Sealed) -> Tensor:
-        return self.tagger(sealed.batch)
+    def forward(self, uncast: UncastBatch) -> Tensor:
+        return self.tagger(uncast.batch)
 
 
 @dataclass(kw_only=True)
@@ -83,7 +83,7 @@ class Run:
         self.fabric, self.tagger, self.seed = fabric, tagger, seed
         self.clip = float("inf") if clip is None else clip
         self.optimizer = torch.optim.AdamW(tagger.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        self.wrapped, self.prepared = fabric.setup(Unsealing(tagger), self.optimizer)
+        self.wrapped, self.prepared = fabric.setup(UncastTagger(tagger), self.optimizer)
         self.averaged = None
         if ema is not None:
             self.averaged = AveragedModel(tagger, multi_avg_fn=_average(ema), use_buffers=True)
@@ -104,7 +104,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.wrapped(Sealed(batch))
+        logits = self.wrapped(UncastBatch(batch))
         summed = cross_entropy(logits, batch.label, reduction="sum")
         # processes average their gradients: the mean over all jets, however many each of them has
         self.fabric.backward(summed * (self.fabric.world_size / jets))

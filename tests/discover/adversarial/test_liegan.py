@@ -29,10 +29,10 @@ def test_the_verdict_tells_the_map_from_the_law(fitted):
 
 
 def test_the_raw_basis_is_what_was_sampled(fitted, half_turn):
-    """The exported basis and the law act on data as the game's own elements do."""
+    """The exported basis and the distribution act on data as the game's own elements do."""
     game = fitted._set_up(fitted_samples(half_turn))
     g = game.generator(5, torch.Generator().manual_seed(0)).double()
-    w = game.generator.law.sample(5, torch.Generator().manual_seed(0)).double()
+    w = game.generator.distribution.sample(5, torch.Generator().manual_seed(0)).double()
     decode, encode = game_frame(fitted)
     exported = LieAlgebra(game.generator.basis.double().detach()).element(w)
     torch.testing.assert_close(decode @ g @ encode, exported, rtol=1e-4, atol=1e-5)
@@ -119,24 +119,31 @@ def test_three_channels_find_so3(generator):
     assert refine(estimator.algebra_, x, tolerance=0.3).algebra.closure() < 1e-9
 
 
-def test_integer_law_finds_the_step_of_a_discrete_group(generator):
+def test_integer_coefficients_find_the_step_of_a_discrete_group(generator):
     x = torch.randn(4000, 2, generator=generator, dtype=torch.float64)
     y = x.norm(dim=1) * torch.cos(3 * torch.atan2(x[:, 1], x[:, 0]))
     estimator = LieGAN(
-        law="integer", law_scale=1, generator_size=None, identity_penalty=3.0, learning_rate=5e-3, steps=1500,
-        cooldown=500, **BRIEF,
+        distribution="integer", distribution_scale=1, generator_size=None, identity_penalty=3.0, learning_rate=5e-3,
+        steps=1500, cooldown=500, **BRIEF,
     ).fit(x, y)  # fmt: skip
     angle = float(torch.linalg.eigvals(estimator.algebra_.basis[0]).imag.abs().max())
     assert abs(angle / (2 * math.pi / 3) - 1) < 0.02
-    assert estimator.algebra_.law.kind == "integer"
+    assert estimator.algebra_.distribution.kind == "integer"
 
 
-@pytest.mark.parametrize("law", ["normal", "uniform"])
-def test_laws_can_be_learned(half_turn, law):
-    estimator = LieGAN(law=law, learn_law=True, identity_penalty=1.0, steps=80, cooldown=20, **BRIEF)
+@pytest.mark.parametrize("distribution", ["normal", "uniform"])
+def test_distributions_can_be_learned(half_turn, distribution):
+    estimator = LieGAN(
+        distribution=distribution,
+        learn_distribution=True,
+        identity_penalty=1.0,
+        steps=80,
+        cooldown=20,
+        **BRIEF,
+    )
     algebra = estimator.fit(*half_turn).algebra_
-    assert algebra.law.kind == law
-    assert float(algebra.law.scale[0]) != 1.0
+    assert algebra.distribution.kind == distribution
+    assert float(algebra.distribution.scale[0]) != 1.0
 
 
 def test_several_steps_and_scalars_in_one_sample(half_turn):
@@ -156,9 +163,9 @@ def test_published_settings_run(half_turn):
     ("settings", "said"),
     [
         ({"n_generators": 0}, "n_generators must be positive"),
-        ({"law": "gaussian"}, "unknown law"),
-        ({"law": "integer"}, "generator_size=None"),
-        ({"learn_law": True}, "identity_penalty"),
+        ({"distribution": "gaussian"}, "unknown distribution"),
+        ({"distribution": "integer"}, "generator_size=None"),
+        ({"learn_distribution": True}, "identity_penalty"),
         ({"dtype": "float16"}, "dtype"),
         ({"steps": 0}, "steps must be positive"),
         ({"held_out": 1.0}, "held_out"),

@@ -3,12 +3,12 @@ import torch
 from discover.adversarial.generator import Generator
 from discover.adversarial.schedule import Schedule
 from discover.data.search_space import SearchSpace
-from equivariant import CoefficientLaw
+from equivariant import CoefficientDistribution
 
 
 def still_generator() -> Generator:
     space = SearchSpace.plain(torch.eye(2, dtype=torch.float64))
-    return Generator(space, CoefficientLaw.normal(1))
+    return Generator(space, CoefficientDistribution.normal(1))
 
 
 def test_still_generators_cool_and_stop_early():

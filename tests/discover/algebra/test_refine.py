@@ -3,15 +3,17 @@ import torch
 from conftest import EXACT
 
 from discover import identify, refine
-from equivariant import CoefficientLaw, LieAlgebra, catalogue, compare, cosine
+from equivariant import CoefficientDistribution, LieAlgebra, catalogue, compare, cosine
 from equivariant.metric import invariant_metrics
 
 
-def noisy(algebra: LieAlgebra, size: float, seed: int = 0, law: CoefficientLaw | None = None) -> LieAlgebra:
+def noisy(
+    algebra: LieAlgebra, size: float, seed: int = 0, distribution: CoefficientDistribution | None = None
+) -> LieAlgebra:
     noise = torch.randn(
         algebra.basis.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
     )
-    return LieAlgebra(algebra.basis + size * noise, law)
+    return LieAlgebra(algebra.basis + size * noise, distribution)
 
 
 @pytest.mark.parametrize("name", ["so(2)", "so(3)", "so(1,3)", "4*so(2)", "2*so(3)", "sl(2)", "scaling(3)"])
@@ -43,19 +45,19 @@ def test_the_law_follows_the_change_of_basis(generator):
     """The elements drawn before and after are the same group elements, up to the noise taken out."""
     mixed = torch.einsum("ab,bij->aij", torch.tensor([[2.0, 0.5, 0], [0, 1, 0], [0.3, 0, 1.5]]).double(),
                          catalogue.rotation(3).basis)  # fmt: skip
-    raw = LieAlgebra(mixed, CoefficientLaw.normal(3, 0.7))
+    raw = LieAlgebra(mixed, CoefficientDistribution.normal(3, 0.7))
     refined = refine(raw, threshold=0.0).algebra
-    before = torch.einsum("ab,bij->aij", torch.diag(raw.law.scale), raw.basis).flatten(1)
-    after = torch.einsum("ab,aij->bij", refined.law.scale, refined.basis).flatten(1)
+    before = torch.einsum("ab,bij->aij", torch.diag(raw.distribution.scale), raw.basis).flatten(1)
+    after = torch.einsum("ab,aij->bij", refined.distribution.scale, refined.basis).flatten(1)
     # w.L is normal with this covariance over matrix entries
     torch.testing.assert_close(before.mT @ before, after.mT @ after, rtol=1e-9, atol=1e-12)
 
 
 def test_the_size_of_an_integer_step_is_kept():
     step = 2 * torch.pi / 7
-    raw = LieAlgebra(catalogue.rotation(2).basis * step, CoefficientLaw.integer(1, 3))
-    refined = refine(noisy(raw, 0.005, law=raw.law)).algebra
-    assert refined.law.kind == "integer"
+    raw = LieAlgebra(catalogue.rotation(2).basis * step, CoefficientDistribution.integer(1, 3))
+    refined = refine(noisy(raw, 0.005, distribution=raw.distribution)).algebra
+    assert refined.distribution.kind == "integer"
     angle = torch.linalg.eigvals(refined.basis[0]).imag.abs().max()
     assert abs(float(angle) / step - 1) < 0.01
 

@@ -26,7 +26,7 @@ def test_what_is_masked_is_neither_sampled_nor_exported_and_is_saved():
         group.threshold(0.1)
         assert group.basis[0, 0, 0] == 0
         sampled = group(6, torch.Generator().manual_seed(0))
-        w = group.law.sample(6, torch.Generator().manual_seed(0))
+        w = group.distribution.sample(6, torch.Generator().manual_seed(0))
         exported = LieAlgebra(group.basis).element(w)
         torch.testing.assert_close(sampled, exported, rtol=EXACT, atol=EXACT)
         fresh = made("free", 2)
@@ -40,7 +40,7 @@ def test_exported_generators_are_the_sampled_ones(structure):
     group = made(structure, 6, c=2)
     with torch.no_grad():
         sampled = group(4, torch.Generator().manual_seed(1))
-        w = group.law.sample(4, torch.Generator().manual_seed(1))
+        w = group.distribution.sample(4, torch.Generator().manual_seed(1))
         torch.testing.assert_close(sampled, LieAlgebra(group.basis).element(w), rtol=1e-8, atol=1e-8)
 
 

@@ -5,7 +5,7 @@ from discover import certify
 from discover.data.samples import Samples
 from discover.validation.certify import split
 from discover.validation.evidence import _auc
-from equivariant import CoefficientLaw, LieAlgebra, catalogue
+from equivariant import CoefficientDistribution, LieAlgebra, catalogue
 
 ROTATION = catalogue.rotation(2)
 
@@ -75,7 +75,7 @@ def test_leaving_the_span_of_the_data_breaks_the_law(half_turn):
 def test_an_integer_law_is_asked_at_its_own_elements(generator):
     x = torch.randn(3000, 2, generator=generator, dtype=torch.float64)
     y = torch.cos(4 * torch.atan2(x[:, 1], x[:, 0])) * x.norm(dim=1)
-    quarter = LieAlgebra(ROTATION.basis * torch.pi / 2, CoefficientLaw.integer(1, 2))
+    quarter = LieAlgebra(ROTATION.basis * torch.pi / 2, CoefficientDistribution.integer(1, 2))
     assert certify(quarter, x, y).map == "holds"
     assert certify(LieAlgebra(ROTATION.basis), x, y).map != "holds"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import EXACT, SINGLE
 
-from equivariant import CoefficientLaw, LieAlgebra, catalogue
+from equivariant import CoefficientDistribution, LieAlgebra, catalogue
 from tasks.two_body import simulated_orbits, windows
 from tasks.two_body.models import OURS, PAPER, Recipe, build, full_turn, one_element_each
 from tasks.two_body.results import true_symmetry
@@ -104,12 +104,12 @@ def test_a_prediction_turned_back_is_compared_where_it_came_from(samples, genera
 
 def test_a_full_turn_is_one_whatever_the_size_of_the_generator():
     small = LieAlgebra(0.1 * TURN.basis)
-    law = full_turn(small).law
-    assert law.kind == "uniform"
-    assert float(law.scale) == pytest.approx(10 * math.pi)
-    assert float(full_turn(TURN, 3.0).law.scale) == 3.0
-    still = LieAlgebra(catalogue.scaling(2).basis, CoefficientLaw.normal(1, 0.2))
-    assert float(full_turn(still).law.scale) == pytest.approx(0.2)
+    distribution = full_turn(small).distribution
+    assert distribution.kind == "uniform"
+    assert float(distribution.scale) == pytest.approx(10 * math.pi)
+    assert float(full_turn(TURN, 3.0).distribution.scale) == 3.0
+    still = LieAlgebra(catalogue.scaling(2).basis, CoefficientDistribution.normal(1, 0.2))
+    assert float(full_turn(still).distribution.scale) == pytest.approx(0.2)
 
 
 def test_an_emlp_without_an_algebra_is_refused(samples):
