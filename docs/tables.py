@@ -174,7 +174,7 @@ def latent_symmetries() -> str:
         chosen = [row for row in rows if row[3]]
         other = [row for row in rows if not row[3]]
         more = f"\n:::{{dropdown}} All other quantities\n{table(header[:3], [row[:3] for row in other])}:::\n"
-        pages.append(f"### {system}\n\n{table(header, chosen)}{more if other else ''}"
+        pages.append(f"## {system}\n\n{table(header, chosen)}{more if other else ''}"
                      + source(f"latent/{system}/results.json", content))  # fmt: skip
     return "\n".join(pages)
 
