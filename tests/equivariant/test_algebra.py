@@ -1,11 +1,13 @@
 import dataclasses
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from conftest import EXACT
 from safetensors.torch import save_file
 
-from equivariant import CoefficientDistribution, LieAlgebra, catalogue
+from equivariant import CoefficientDistribution, LieAlgebra, catalogue, compare
 
 
 def test_an_element_of_so2_is_a_turn():
@@ -128,7 +130,7 @@ def test_the_same_seed_draws_the_same_elements():
 
 def test_an_algebra_without_generators_still_has_a_dimension():
     algebra = LieAlgebra(torch.zeros(0, 3, 3))
-    assert (algebra.n_generators, algebra.dim, algebra.closure()) == (0, 3, 0.0)
+    assert (algebra.n_generators, algebra.dim, algebra.closure_error()) == (0, 3, 0.0)
     assert torch.equal(algebra.sample(2), torch.eye(3).expand(2, 3, 3))
 
 
@@ -143,7 +145,8 @@ def test_the_value_does_not_follow_its_source():
     ("arguments", "message"),
     [
         ({"basis": torch.ones(2, 2)}, "basis must have shape"),
-        ({"basis": torch.ones(1, 2, 2).long()}, "floating"),
+        ({"basis": torch.ones(1, 2, 2, dtype=torch.complex64)}, "must be real"),
+        ({"basis": torch.ones(1, 2, 2).to(torch.float8_e4m3fn)}, "dtypes"),
         ({"basis": torch.full((1, 2, 2), torch.nan)}, "finite"),
         ({"origin": torch.ones(3)}, "origin must have shape"),
         ({"coordinates": ("a", "a")}, "different names"),
@@ -171,3 +174,71 @@ def test_bad_laws_get_a_sentence(arguments, message):
 
 def _seed(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("algebra", "abelian", "semisimple"),
+    [
+        (catalogue.rotation(2), True, False),
+        (catalogue.rotation(3), False, True),
+        (catalogue.lorentz(), False, True),
+        (catalogue.special_linear(3), False, True),
+        (catalogue.general_linear(3), False, False),
+        (catalogue.euclidean(2), False, False),
+        (catalogue.euclidean(3), False, False),
+        (catalogue.translation(3), True, False),
+        (catalogue.copies(catalogue.rotation(3), 5), False, True),
+        (LieAlgebra(torch.zeros(0, 3, 3)), True, False),
+    ],
+)
+def test_structure_is_told_in_any_basis_and_under_noise(algebra, abelian, semisimple, generator):
+    c, k = algebra.basis.shape[:2]
+    mixing = torch.randn(c, c, generator=generator, dtype=torch.float64) + 3 * torch.eye(c).double()
+    change = torch.randn(k, k, generator=generator, dtype=torch.float64) + 3 * torch.eye(k).double()
+    mixed = torch.einsum("ab,bij->aij", mixing, algebra.basis.double())
+    mixed = torch.linalg.solve(change, mixed @ change)
+    noise = torch.randn(mixed.shape, generator=generator, dtype=torch.float64)
+    for basis in (algebra.basis, mixed, algebra.basis + 1e-3 * noise):
+        other = LieAlgebra(basis)
+        assert (other.is_abelian, other.is_semisimple) == (abelian, semisimple)
+
+
+def test_the_brackets_are_sums_of_structure_constants():
+    algebra = catalogue.lorentz()
+    f = algebra.structure_constants()
+    assert torch.allclose(torch.einsum("ijl,lab->ijab", f, algebra.basis), compare.brackets(algebra))
+    boosts, rotations = algebra.killing_form().diagonal().split(3)
+    assert boosts.min() > 0 > rotations.max()
+
+
+def test_arrays_and_lists_make_the_same_algebra():
+    basis = [[[0, -1], [1, 0]]]
+    assert LieAlgebra(basis).digest == LieAlgebra(np.array(basis)).digest == catalogue.rotation(2).digest
+    assert torch.equal(LieAlgebra(basis).act([[0, -1], [1, 0]], [1, 0]), torch.tensor([0.0, 1.0]).double())
+
+
+def test_a_name_is_kept_and_shown(tmp_path):
+    algebra = LieAlgebra(catalogue.rotation(2).basis, name="so(2) <of my data>")
+    algebra.save(tmp_path / "named")
+    assert LieAlgebra.load(tmp_path / "named").name == algebra.name
+    assert "so(2) <of my data>" in repr(algebra)
+    assert dataclasses.replace(algebra, name="so(2)").name == "so(2)"
+    assert "unnamed" in repr(LieAlgebra(torch.zeros(0, 2, 2)))
+
+
+def test_a_notebook_shows_name_evidence_and_heat_maps():
+    algebra = LieAlgebra(
+        catalogue.lorentz().basis,
+        coordinates=("<E>", "x", "y", "z"),
+        name="so(1,3)",
+        provenance={"verdict": {"text": "Symmetry found"}},
+    )
+    page = algebra._repr_html_()
+    ElementTree.fromstring(page)
+    assert page.count("<svg") == 6
+    assert "so(1,3)" in page
+    assert "closure error" in page
+    assert "Symmetry found" in page
+    assert "&lt;E&gt;" in page
+    ElementTree.fromstring(LieAlgebra(torch.zeros(0, 2, 2))._repr_html_())
+    ElementTree.fromstring(catalogue.rotation(100)._repr_html_())

@@ -26,7 +26,7 @@ from equivariant import LieAlgebra, catalogue
 def test_members_have_their_dimensions_and_are_closed(name, count, size):
     algebra = catalogue.by_name(name)
     assert (algebra.n_generators, algebra.dim) == (count, size)
-    assert algebra.closure() < EXACT
+    assert algebra.closure_error() < EXACT
     assert algebra.basis.dtype == torch.float64
 
 

@@ -68,7 +68,7 @@ def test_the_isotropy_algebra_is_the_whole_of_it():
     assert isotropy_algebra(omega).n_generators == 10
     both = isotropy_algebra(invariant_metrics(catalogue.by_name("2*so(3)")).metrics)
     assert 1 - cosine(both, catalogue.by_name("2*so(3)")) < EXACT
-    assert both.closure() < EXACT
+    assert both.closure_error() < EXACT
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_three_channels_find_so3(generator):
     y = (x.norm(dim=1) > 1.5).long()
     estimator = LieGAN(n_generators=3, **QUICK).fit(x, y)
     assert compare.subspace_error(estimator.algebra_, catalogue.rotation(3)) < 0.3
-    assert refine(estimator.algebra_, x, tolerance=0.3).algebra.closure() < 1e-9
+    assert refine(estimator.algebra_, x, tolerance=0.3).algebra.closure_error() < 1e-9
 
 
 def test_integer_coefficients_find_the_step_of_a_discrete_group(generator):
