@@ -53,6 +53,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("matplotlib", gallery.scrape_figures),
     "download_all_examples": False,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
     "abort_on_example_error": True,
 }

@@ -35,7 +35,7 @@ with (folder / "trap.csv").open("w", newline="") as file:
 # %%
 # NumPy arrays, tensors, lists and data frames are all taken; the names of the columns become the coordinates.
 
-table = np.loadtxt(folder / "trap.csv", delimiter=",", skiprows=1)
+table = torch.tensor(np.loadtxt(folder / "trap.csv", delimiter=",", skiprows=1))
 spectral = Spectral(progress=False).fit(table[:, :3], table[:, 3], coordinates=["x [mm]", "y [mm]", "z [mm]"])
 print(spectral.verdict_)
 print(spectral.algebra_)
@@ -44,7 +44,7 @@ print(spectral.algebra_)
 # Is it a known algebra, in these coordinates?
 
 algebra = refine(spectral.algebra_, data=table[:, :3]).algebra
-print(identify(algebra)[0])
+print(identify(algebra))
 figure = draw_basis(algebra)
 figure
 
