@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discover.equations.equation import Equation, Rate
+from discover.equations.equation import Equation, RightHandSide
 from discover.equations.library import PolynomialLibrary
-from discover.equations.sindy import SINDy, differentiate, from_pysindy, pysindy
+from discover.equations.sindy import SINDy, differentiate, from_pysindy, require_pysindy
 from equivariant import LieAlgebra, catalogue
 from tasks.common.results import environment
 
@@ -94,7 +94,7 @@ def off(algebra: LieAlgebra, by: float, random: torch.Generator) -> LieAlgebra:
 
 def by_pysindy(z: Tensor, rates: Tensor, true: Equation) -> Equation:
     """The package by itself, at the threshold that comes nearest to the truth."""
-    package = pysindy()
+    package = require_pysindy()
     found = []
     for threshold in THRESHOLDS:
         library = package.PolynomialLibrary(degree=true.library.degree)
@@ -118,7 +118,7 @@ def _aligned(equation: Equation, true: Equation) -> Tensor:
 
 def fixed_steps(equation: Equation, z0: Tensor) -> Tensor:
     """Classical Runge-Kutta of order 4: wrong equations may be stiff, and are not worth small steps."""
-    rate = Rate(equation.library, equation.coefficients.double().numpy())
+    rate = RightHandSide(equation.library, equation.coefficients.double().numpy())
     points, step = [z0.numpy()], float(HORIZON[1] - HORIZON[0])
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in HORIZON[1:]:

@@ -1,3 +1,3 @@
-"""Equations of motion: libraries of terms, sparse and equivariant fits, joint training, forecasts."""
+"""Equations of motion: libraries of terms, sparse and equivariant regression, joint training, forecasts."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""An equation of motion as a value: dz/dt = C Theta(z), printed as people write it, integrated, kept in a file."""
+"""Equations of motion dz/dt = C Theta(z), linear in monomials Theta: printed, evaluated, integrated, saved."""
 
 import json
 from collections.abc import Sequence
@@ -10,91 +10,40 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from discover.equations.library import PolynomialLibrary
+from discover.equations.library import PolynomialLibrary, monomials
 from equivariant.files import read_tensors
 
-__all__ = ["FAR", "FORMAT", "METHODS", "Equation", "Rate", "euler", "runge_kutta"]
-
-FAR = 1e6  # over the size of the starts: beyond it a trajectory counts as gone
-
-
-class Rate:
-    """C Theta(z) for z (..., k), as quickly as numpy can for few points."""
-
-    def __init__(self, library: PolynomialLibrary, coefficients: np.ndarray):
-        used = coefficients.any(axis=0)
-        self.factors, self.coefficients = library.factors.numpy()[used], coefficients[:, used].T
-
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        padded = np.concatenate([z, np.ones((*z.shape[:-1], 1))], axis=-1)
-        return padded[..., self.factors].prod(axis=-1) @ self.coefficients
-
-
-def euler(rate: Rate, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """One explicit step between each two times: starts (m, k), times (T,) to (T, m, k)."""
-    points = [starts]
-    with np.errstate(over="ignore", invalid="ignore"):
-        for step in np.diff(times):
-            points.append(points[-1] + step * rate(points[-1]))
-    return np.stack(points)
-
-
-def runge_kutta(rate: Rate, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Adaptive, of order 8, all starts as one system: (m, k), (T,) to (T, m, k), NaN from where one has run off.
-
-    When the farthest one is gone, the others go on from there without it.
-    """
-    answer = np.full((len(times), *starts.shape), np.nan)
-    answer[0] = starts
-    alive = np.flatnonzero(np.isfinite(starts).all(axis=1))
-    here, now, done = starts[alive], times[0], 1
-    while len(alive) and done < len(times):
-        far = FAR * (1 + np.abs(starts[alive]).max())
-        found, now, here = _until_one_is_gone(rate, here, now, times[done:], far)
-        answer[done : done + len(found), alive] = found
-        done += len(found)
-        if done < len(times):
-            stay = np.arange(len(alive)) != np.abs(here).max(axis=1).argmax()
-            alive, here = alive[stay], here[stay]
-    return answer
-
-
-def _until_one_is_gone(
-    rate: Rate, here: np.ndarray, now: float, times: np.ndarray, far: float
-) -> tuple[np.ndarray, float, np.ndarray]:
-    """Points (t, m, k) at as many of ``times`` as were reached, and when and where the last step ended."""
-    from scipy.integrate import DOP853
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        solver = DOP853(
-            lambda _, flat: rate(flat.reshape(here.shape)).ravel(), now, here.ravel(), times[-1], rtol=1e-9, atol=1e-12
-        )  # fmt: skip
-        found: list[np.ndarray] = []
-        while solver.status == "running" and np.abs(solver.y).max() <= far:
-            solver.step()
-            behind = (times - solver.t) * solver.direction <= 0
-            fresh = np.flatnonzero(behind)[len(found) :]
-            if len(fresh):
-                found.extend(solver.dense_output()(times[fresh]).T.reshape(-1, *here.shape))
-    points = np.stack(found) if found else np.empty((0, *here.shape))
-    return points, float(solver.t), solver.y.reshape(here.shape)
-
+__all__ = ["INTEGRATORS", "Equation", "RightHandSide", "euler", "runge_kutta"]
 
 FORMAT = "equation/1"
-METHODS = {"rk": runge_kutta, "euler": euler}
+DIVERGED = 1e6  # a trajectory beyond this multiple of the size of the starts is given up
 
 
 @dataclass(frozen=True, eq=False, init=False)
 class Equation:
-    """dz/dt = C Theta(z) for z (..., k).
+    """An equation of motion dz/dt = C Theta(z) for z (..., k).
 
     Args:
-        library: the monomials Theta, p of them.
-        coefficients: C (k, p), in units of z over time and over the monomial. A copy is kept, detached.
-        variables: k names; default z1, z2, ...
-        time_unit: the unit of t, such as ``"s"``; empty where t has none.
+        library: the p monomials Theta.
+        coefficients: C (k, p), in units of z over time and over the monomial; a detached copy is stored.
+        variables: k names; z1, z2, ... by default.
+        time_unit: unit of t, such as ``"s"``; empty where t has none.
 
-    Raises ``ValueError`` when a shape, a dtype, a name or a number is wrong.
+    Raises:
+        ValueError: if a shape, a dtype or a name is wrong, or a number is not finite.
+
+    Example:
+        >>> import torch
+        >>> from discover import Equation, PolynomialLibrary
+        >>> library = PolynomialLibrary(dim=2, degree=1, constant=False)
+        >>> oscillator = Equation(library, torch.tensor([[0.0, 2.0], [-2.0, 0.0]]), ("q", "p"), "s")
+        >>> print(oscillator)
+        q' = 2 p
+        p' = -2 q
+        >>> round(float(oscillator.frequencies()), 6)
+        2.0
+        >>> oscillator.integrate(torch.tensor([1.0, 0.0]), [0.0, torch.pi / 2]).round(decimals=3)[-1]
+        tensor([-1., 0.])
     """
 
     library: PolynomialLibrary
@@ -111,23 +60,18 @@ class Equation:
     ):
         names = library.variables() if variables is None else tuple(variables)
         _check(library, coefficients, names)
-        values = {
-            "library": library,
-            "coefficients": coefficients.detach().clone(),
-            "variables": names,
-            "time_unit": time_unit,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self.__dict__.update(
+            library=library, coefficients=coefficients.detach().clone(), variables=names, time_unit=time_unit
+        )
 
     @property
     def dim(self) -> int:
-        """k, number of variables."""
+        """Number of variables k."""
         return self.library.dim
 
     @property
     def terms(self) -> int:
-        """How many coefficients are not zero."""
+        """Number of coefficients that are not zero."""
         return int(self.coefficients.count_nonzero())
 
     @property
@@ -136,9 +80,16 @@ class Equation:
         return not self.coefficients[:, self.library.degrees() > 1].any()
 
     def within(self, library: PolynomialLibrary) -> "Equation":
-        """The same equation in a library that holds all of this one's monomials; its other terms are zero.
+        """The same equation in a larger library; its coefficients on the additional monomials are zero.
 
-        Raises ``ValueError`` for a library that does not.
+        Args:
+            library: holds all monomials of this equation's library.
+
+        Returns:
+            The equation with coefficients (k, p) of that library.
+
+        Raises:
+            ValueError: if a monomial is missing there.
         """
         here, there = self.library.names(), library.names()
         if library.dim != self.dim or not set(here) <= set(there):
@@ -156,52 +107,61 @@ class Equation:
         return self.coefficients.to(z) @ self.library.jacobian(z)
 
     def linear_part(self) -> Tensor:
-        """A (k, k) of z' = A z + ..., the terms of degree 1."""
+        """A (k, k) of z' = A z + ...: the coefficients of the terms of degree 1."""
         return self.coefficients[:, self.library.degrees() == 1]
 
     def eigenvalues(self) -> Tensor:
-        """Complex eigenvalues (k,) of A of a linear equation, in 1 / time, by their imaginary parts.
+        """Eigenvalues of A of a linear equation z' = A z + b.
 
-        Raises ``ValueError`` for an equation that is not linear: look at ``jacobian(z)`` at a point instead.
+        Returns:
+            Complex values (k,) in 1 / time, ascending in their imaginary parts.
+
+        Raises:
+            ValueError: if the equation is not linear; use the eigenvalues of ``jacobian(z)`` at a point instead.
         """
         if not self.is_linear:
+            used = self.coefficients.cpu().any(dim=0)
             raise ValueError(
-                f"eigenvalues belong to a linear equation, and this one has terms of degree {self._degree()}; "
-                "take those of jacobian(z) at a point"
+                "eigenvalues are defined for a linear equation, and this one has terms of degree "
+                f"{int(self.library.degrees()[used].max())}; take those of jacobian(z) at a point"
             )
         values = torch.linalg.eigvals(self.linear_part().double())
         return values[values.imag.argsort()]
 
     def frequencies(self) -> Tensor:
-        """Angular frequencies of a linear equation, radians over time, ascending: each pair of eigenvalues once."""
+        """Angular frequencies of a linear equation [rad / time], ascending; one for each conjugate pair."""
         imaginary = self.eigenvalues().imag
         size = imaginary.abs().max().clamp(min=torch.finfo(imaginary.dtype).tiny)
         return imaginary[imaginary > 1e-12 * size].sort().values
 
     def integrate(self, z0: Tensor, times: Tensor | Sequence[float], method: str = "rk") -> Tensor:
-        """Trajectories from z0 (..., k) at times[0] on: (T, ..., k), in the dtype of z0.
+        """Trajectories from z0, which they pass at times[0].
 
         Args:
-            z0: where each begins. times: (T,), ascending or descending.
-            method: ``"rk"``, an adaptive Runge-Kutta of order 8 (relative tolerance 1e-9), or ``"euler"``, one
-                explicit step between each two times.
+            z0: initial points (..., k).
+            times: (T,), strictly ascending or descending.
+            method: ``"rk"``, an adaptive Runge-Kutta method of order 8 (relative tolerance 1e-9), or ``"euler"``,
+                one explicit step between consecutive times.
 
-        A trajectory that runs off to infinity is NaN or infinite from there on; that is an answer, not an error.
-        Raises ``ValueError`` for wrong shapes, times that do not go one way, or an unknown method.
+        Returns:
+            Points (T, ..., k) in the dtype of z0; NaN or infinite from the time at which a trajectory diverges.
+
+        Raises:
+            ValueError: for wrong shapes, times that are not monotonic, or an unknown method.
         """
         steps = torch.as_tensor(times, dtype=torch.float64).cpu()
         self._check_start(z0, steps, method)
         start = z0.detach().double().cpu().reshape(-1, self.dim).numpy()
-        rate = Rate(self.library, self.coefficients.double().cpu().numpy())
-        moved = METHODS[method](rate, start, steps.numpy())
-        return torch.from_numpy(moved).reshape(len(steps), *z0.shape).to(z0)
+        rate = RightHandSide(self.library, self.coefficients.double().cpu().numpy())
+        points = INTEGRATORS[method](rate, start, steps.numpy())
+        return torch.from_numpy(points).reshape(len(steps), *z0.shape).to(z0)
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Equation":
-        """A copy in another dtype or on another device."""
+        """A copy in another dtype and on another device."""
         return Equation(self.library, self.coefficients.to(device, dtype), self.variables, self.time_unit)
 
     def text(self, digits: int = 3) -> str:
-        """One line for each variable, such as ``z1' = 0.91 z2 - 0.1 z1^2``, numbers to so many digits."""
+        """One line for each variable, such as ``z1' = 0.91 z2 - 0.1 z1^2``, with so many significant digits."""
         names = self.library.names(self.variables)
         return "\n".join(
             f"{variable}' = {_sum(row, names, digits)}"
@@ -215,12 +175,12 @@ class Equation:
         return f"Equation({self.text().replace(chr(10), '; ')})"
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file of format ``equation/1``; dtype is kept."""
-        library = {
-            "dim": self.dim,
-            "degree": self.library.degree,
-            "constant": self.library.constant,
-        }
+        """Write a safetensors file of format ``equation/1``; the dtype is kept.
+
+        Args:
+            path: of the file.
+        """
+        library = {"dim": self.dim, "degree": self.library.degree, "constant": self.library.constant}
         metadata = {
             "format": FORMAT,
             "library": json.dumps(library),
@@ -231,9 +191,17 @@ class Equation:
 
     @classmethod
     def load(cls, path: str | Path) -> "Equation":
-        """Read a file that ``save`` wrote.
+        """Read a file written by ``save``.
 
-        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no such file.
+        Args:
+            path: of the file.
+
+        Returns:
+            The equation, in the dtype in which it was saved.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file does not hold a valid equation.
         """
         metadata, tensors = read_tensors(Path(path), FORMAT, "equation", "Equation.save(path)")
         try:
@@ -244,27 +212,23 @@ class Equation:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not hold a valid equation: {error}") from None
 
-    def _degree(self) -> int:
-        used = self.coefficients.abs().sum(0).cpu() > 0
-        return int(self.library.degrees()[used].max()) if used.any() else 0
-
     def _check_start(self, z0: Tensor, times: Tensor, method: str) -> None:
-        if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}; choose from {list(METHODS)}")
+        if method not in INTEGRATORS:
+            raise ValueError(f"unknown method {method!r}; choose from {list(INTEGRATORS)}")
         if z0.shape[-1:] != (self.dim,):
             raise ValueError(f"z0 must have shape (..., {self.dim}), got {tuple(z0.shape)}")
         if times.ndim != 1 or len(times) < 1:
             raise ValueError(f"times must have shape (T,), got {tuple(times.shape)}")
         steps = times.diff()
         if not times.isfinite().all() or not ((steps > 0).all() or (steps < 0).all()):
-            raise ValueError("times must be finite and go one way, without repeats; sort them")
+            raise ValueError("times must be finite and strictly ascending or descending; sort them")
 
 
 def _check(library: PolynomialLibrary, coefficients: Tensor, names: tuple[str, ...]) -> None:
-    wanted = (library.dim, len(library))
-    if tuple(coefficients.shape) != wanted or not coefficients.is_floating_point():
+    expected = (library.dim, len(library))
+    if tuple(coefficients.shape) != expected or not coefficients.is_floating_point():
         raise ValueError(
-            f"coefficients must be real and of shape (k, p) = {wanted}, got {coefficients.dtype} "
+            f"coefficients must be real and of shape (k, p) = {expected}, got {coefficients.dtype} "
             f"{tuple(coefficients.shape)}"
         )
     if not coefficients.isfinite().all():
@@ -274,7 +238,7 @@ def _check(library: PolynomialLibrary, coefficients: Tensor, names: tuple[str, .
 
 
 def _sum(row: Sequence[float], names: Sequence[str], digits: int) -> str:
-    """Signs between the terms, no coefficient 1 before a variable, 0 for nothing."""
+    """The terms with their signs between them; ``0`` if there are none."""
     parts = [_term(c, name, digits) for c, name in zip(row, names, strict=True) if c != 0]
     if not parts:
         return "0"
@@ -283,7 +247,72 @@ def _sum(row: Sequence[float], names: Sequence[str], digits: int) -> str:
 
 
 def _term(coefficient: float, name: str, digits: int) -> tuple[bool, str]:
+    """Whether it is negative, and its text without the sign; a coefficient 1 before a variable is left out."""
     number = f"{abs(coefficient):.{digits}g}"
     if name == "1":
         return coefficient < 0, number
     return coefficient < 0, name if number == "1" else f"{number} {name}"
+
+
+class RightHandSide:
+    """C Theta(z) for NumPy arrays z (..., k), without the terms that are zero; quicker than torch for few points."""
+
+    def __init__(self, library: PolynomialLibrary, coefficients: np.ndarray):
+        used = coefficients.any(axis=0)
+        self.factors, self.coefficients = library.factors.numpy()[used], coefficients[:, used].T
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        return monomials(z, self.factors) @ self.coefficients
+
+
+def euler(rate: RightHandSide, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """One explicit step between consecutive times: starts (m, k), times (T,) to (T, m, k)."""
+    points = [starts]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in np.diff(times):
+            points.append(points[-1] + step * rate(points[-1]))
+    return np.stack(points)
+
+
+def runge_kutta(rate: RightHandSide, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Adaptive, of order 8, all starts as one system: (m, k), (T,) to (T, m, k), NaN after a divergence.
+
+    When one trajectory diverges, the others are continued without it.
+    """
+    answer = np.full((len(times), *starts.shape), np.nan)
+    answer[0] = starts
+    alive = np.flatnonzero(np.isfinite(starts).all(axis=1))
+    here, now, done = starts[alive], times[0], 1
+    while len(alive) and done < len(times):
+        limit = DIVERGED * (1 + np.abs(starts[alive]).max())
+        found, now, here = _until_one_diverges(rate, here, now, times[done:], limit)
+        answer[done : done + len(found), alive] = found
+        done += len(found)
+        if done < len(times):
+            stay = np.arange(len(alive)) != np.abs(here).max(axis=1).argmax()
+            alive, here = alive[stay], here[stay]
+    return answer
+
+
+INTEGRATORS = {"rk": runge_kutta, "euler": euler}
+
+
+def _until_one_diverges(
+    rate: RightHandSide, here: np.ndarray, now: float, times: np.ndarray, limit: float
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Points (t, m, k) at as many of ``times`` as were reached, and time and points (m, k) of the last step."""
+    from scipy.integrate import DOP853
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        solver = DOP853(
+            lambda _, flat: rate(flat.reshape(here.shape)).ravel(), now, here.ravel(), times[-1], rtol=1e-9, atol=1e-12
+        )  # fmt: skip
+        found: list[np.ndarray] = []
+        while solver.status == "running" and np.abs(solver.y).max() <= limit:
+            solver.step()
+            passed = (times - solver.t) * solver.direction <= 0
+            fresh = np.flatnonzero(passed)[len(found) :]
+            if len(fresh):
+                found.extend(solver.dense_output()(times[fresh]).T.reshape(-1, *here.shape))
+    points = np.stack(found) if found else np.empty((0, *here.shape))
+    return points, float(solver.t), solver.y.reshape(here.shape)

@@ -1,8 +1,8 @@
-"""J_f(x) dx by forward differentiation, with right gradients to x, dx and the weights of f, norms included.
+"""Jacobian-vector products J_f(x) dx whose gradients are right for networks with batch norm and layer norm, too.
 
-torch's own batch norm and layer norm take their statistics for constants in the gradient of such a product (as
-measured with 2.13: the gradient of |J dx|^2 misses most of itself, and ``torch.func.jvp`` has it as wrong).
-Here they are computed from plain operations instead, for as long as the product is taken.
+Torch's own norm layers treat their batch statistics as constants when such a product is differentiated (measured with
+2.13: most of the gradient of |J dx|^2 is missing, with ``torch.func.jvp`` as well). While a product is computed here,
+they are replaced by plain operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +14,32 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["PlainNorms", "push"]
+__all__ = ["PlainNorms", "jvp"]
 
 
-def push(f: Callable[[Tensor], Tensor], x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
-    """f(x) and its rate J_f(x) dx for x and dx of one shape; running statistics of norms are left as they are."""
+def jvp(f: Callable[[Tensor], Tensor], x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
+    """f(x) and J_f(x) dx by forward differentiation; running statistics of norm layers are not updated.
+
+    Args:
+        f: a map of tensors; its result is differentiable in x, dx and its own parameters.
+        x: where the product is taken, any shape.
+        dx: of the same shape.
+
+    Returns:
+        The value f(x) and the product, both of the value's shape.
+
+    Example:
+        >>> import torch
+        >>> jvp(torch.square, torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.5]))
+        (tensor([1., 9.]), tensor([2., 3.]))
+    """
     with PlainNorms(), forward_ad.dual_level():
         value, rate = forward_ad.unpack_dual(f(forward_ad.make_dual(x, dx)))
     return value, torch.zeros_like(value) if rate is None else rate
 
 
 class PlainNorms(TorchFunctionMode):
-    """While entered, batch norm and layer norm are sums and products, right to every order of derivative."""
+    """Context in which batch norm and layer norm are sums and products, so that derivatives of every order are right."""
 
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -47,7 +61,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Over every axis but the second."""
+    """Statistics are over all axes but the second."""
     shape = (1, -1) + (1,) * (x.ndim - 2)
     if training or running_mean is None or running_var is None:
         axes = [axis for axis in range(x.ndim) if axis != 1]

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from discover.adversarial.penalties import channel_overlap
 from discover.equations.joint import JointEquation, LatentEquation
-from discover.equations.jvp import push
+from discover.equations.jvp import jvp
 from discover.latent.autoencoder import Autoencoder
 from discover.latent.group import GivenGroup, LatentGenerator
 from discover.latent.motion import LatentMotion
@@ -172,14 +172,14 @@ class LatentGame:
         x = self.windows.snapshots(index)[:, 0]
         terms = equation.loss(autoencoder.inward, autoencoder.outward, x, rates)
         losses |= {f"equation_{name}": value for name, value in terms.items()}
-        return equation.weigh(terms)
+        return equation.total_loss(terms)
 
     def _motion(self, x: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
         """How far the equation of motion is from one that commutes with the group."""
         motion, rates = self.players.motion, self.windows.speeds(index)
         if motion is None or rates is None:
             return x.new_zeros(())
-        z, dz = push(self.players.autoencoder.inward, x[:, 0], rates)
+        z, dz = jvp(self.players.autoencoder.inward, x[:, 0], rates)
         losses["motion"] = motion.loss(self.players.group(len(z), self.random).to(z), z, dz)
         return self.rules.motion_weight * losses["motion"]
 

@@ -27,10 +27,10 @@ def snapshots(steps=300, dt=0.05):
     return times, Linear().decode(harmonic().integrate(torch.tensor([1.0, 0.0], dtype=torch.float64), times))
 
 
-def test_the_true_equation_foretells_everything():
+def test_the_true_equation_has_no_forecast_error():
     times, x = snapshots()
     seen = forecast(Linear(), harmonic(), x, times)
-    assert seen.error.shape == seen.floor.shape == times.shape
+    assert seen.error.shape == seen.reconstruction_error.shape == times.shape
     assert seen.error.max() < 1e-6
     assert seen.left is None
     torch.testing.assert_close(seen.latent, seen.encoded, rtol=0, atol=1e-6)
@@ -44,16 +44,16 @@ def test_euler_drifts_as_euler_does():
     assert seen.error[-1] > 0.2
 
 
-def test_a_wrong_frequency_grows_and_the_floor_is_the_coders():
+def test_the_error_of_a_wrong_frequency_grows_and_that_of_the_reconstruction_does_not():
     times, x = snapshots()
     wrong = equation(1, {"z2": 0.95}, {"z1": -0.95})
     seen = forecast(Linear(off=0.01), wrong, x, times)
-    torch.testing.assert_close(seen.floor, torch.full_like(times, 0.01), rtol=0, atol=1e-9)
+    torch.testing.assert_close(seen.reconstruction_error, torch.full_like(times, 0.01), rtol=0, atol=1e-9)
     assert seen.error[0] == pytest.approx(0.01)
     assert seen.error[-1] > 10 * seen.error[0]
 
 
-def test_another_start_mends_a_first_snapshot_that_is_off():
+def test_another_start_corrects_for_a_wrong_first_snapshot():
     times, x = snapshots()
     off = torch.cat([1.1 * x[:1], x[1:]])
     plain = forecast(Linear(), harmonic(), off, times)
@@ -69,7 +69,7 @@ def test_divergence_is_a_time_and_no_exception(method):
     assert seen.left is not None
     assert 0.3 < seen.left < 2.0  # z1' = z1^3 from 1 ends at t = 1/2
     assert seen.error[-1] == math.inf
-    assert seen.floor.isfinite().all()
+    assert seen.reconstruction_error.isfinite().all()
     slow = forecast(Linear(), equation(1, {"z1": 1.0}, {"z2": 1.0}), x, times, method=method)
     assert slow.left == pytest.approx(math.log(10), rel=0.2)
 

@@ -68,7 +68,7 @@ def test_the_loss_is_zero_at_the_truth_and_one_for_no_motion():
     assert max(float(v.detach()) for v in motion.loss(*pair, x, dx).values()) < EXACT
     with torch.no_grad():
         motion.weight.zero_()
-    assert [float(v) for v in motion.loss(*pair, x, dx).values()] == pytest.approx([1.0, 1.0])
+    assert [float(v.detach()) for v in motion.loss(*pair, x, dx).values()] == pytest.approx([1.0, 1.0])
 
 
 def test_a_smaller_latent_or_other_units_bring_nothing():
@@ -89,7 +89,7 @@ def test_weights_of_the_two_terms():
     x, dx, _ = circle()
     motion = start(latent_weight=2.0, image_weight=0.5)
     terms = motion.loss(*nets(), x, dx)
-    assert float(motion.weigh(terms)) == pytest.approx(
+    assert float(motion.total_loss(terms)) == pytest.approx(
         2 * float(terms["latent"]) + 0.5 * float(terms["image"])
     )
 
@@ -109,7 +109,7 @@ def test_learns_the_turn_together_with_its_coordinates():
     for step in range(600):
         optimizer.zero_grad()
         lost = (decode(encode(x)) - x).square().mean() / x.square().mean()
-        (lost + motion.weigh(motion.loss(encode, decode, x, dx))).backward()
+        (lost + motion.total_loss(motion.loss(encode, decode, x, dx))).backward()
         optimizer.step()
         if step % 100 == 99:
             motion.threshold_()
@@ -143,7 +143,7 @@ def test_the_mask_only_shrinks_and_training_obeys_it():
         motion.weight[dropped] = 100.0  # a dropped weight that grows again counts for nothing
     assert motion.threshold_() <= left
     assert not motion.coefficients[dropped].any()
-    motion.weigh(motion.loss(encode, decode, x, dx)).backward()
+    motion.total_loss(motion.loss(encode, decode, x, dx)).backward()
     assert not motion.weight.grad[dropped].any()
 
 
@@ -207,7 +207,7 @@ def test_symmetry_error():
 
 def test_wrong_arguments_get_a_sentence():
     x, dx, _ = circle()
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         start().loss(*nets(), x, dx[:3])
     with pytest.raises(ValueError, match="z must have shape"):
         JointEquation().start(3, torch.float64).loss(*nets(), x, dx)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from discover.equations.jvp import push
+from discover.equations.jvp import jvp
 
 
 class Spread(nn.Module):
@@ -35,9 +35,9 @@ def test_rate_and_its_gradients_are_those_of_differences(network):
     weights = {name: p.detach().clone() for name, p in network.named_parameters()}
 
     def objective(weights):
-        return push(lambda x: functional_call(network, weights, (x,)), x, dx)[1].square().sum()
+        return jvp(lambda x: functional_call(network, weights, (x,)), x, dx)[1].square().sum()
 
-    value, rate = push(network, x, dx)
+    value, rate = jvp(network, x, dx)
     h = 1e-5
     torch.testing.assert_close(value, network(x), rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(
@@ -54,12 +54,12 @@ def test_rate_and_its_gradients_are_those_of_differences(network):
 def test_running_statistics_are_left_alone():
     norm = nn.BatchNorm1d(4)
     before = norm.running_mean.clone()
-    push(norm, torch.randn(8, 4), torch.randn(8, 4))
+    jvp(norm, torch.randn(8, 4), torch.randn(8, 4))
     assert torch.equal(norm.running_mean, before)
     assert norm(torch.randn(8, 4)).isfinite().all()  # and outside the native layer is back
 
 
 def test_a_constant_map_has_rate_zero():
     assert (
-        push(lambda x: torch.ones(3, 2), torch.zeros(3, 2), torch.ones(3, 2))[1].tolist() == [[0.0, 0.0]] * 3
+        jvp(lambda x: torch.ones(3, 2), torch.zeros(3, 2), torch.ones(3, 2))[1].tolist() == [[0.0, 0.0]] * 3
     )

@@ -46,7 +46,7 @@ def test_the_frequency_of_a_limit_cycle_becomes_exact():
     assert abs(frequency(fitted.equation_) / TURN - 1) > 1e-3
     assert abs(frequency(refined.equation) / TURN - 1) < 1e-5
     assert refined.converged
-    assert refined.after < 0.01 < 0.1 < refined.before
+    assert refined.error_after < 0.01 < 0.1 < refined.error_before
 
 
 def test_an_equation_keeps_its_symmetry_and_its_terms():
@@ -72,10 +72,10 @@ def test_a_phase_of_many_turns_is_found():
     """Fitted whole at once, a frequency wrong by a fifth over 10 turns stays where it is."""
     z = trajectories(harmonic(), [[1.0, 0.2]], DT, 700)
     start = wrong(harmonic(), 0.2)
-    whole = refine_equation(start, z, DT, first=69.9)
+    whole = refine_equation(start, z, DT, first_horizon=69.9)
     assert not whole.converged
     assert torch.equal(whole.equation.coefficients, start.coefficients)
-    assert refine_equation(start, z, DT).after < 1e-4
+    assert refine_equation(start, z, DT).error_after < 1e-4
 
 
 def test_the_start_is_fitted_too():
@@ -85,7 +85,7 @@ def test_the_start_is_fitted_too():
     fixed = refine_equation(normal_form(), z, DT, fields=rotation_fields(), fit_starts=False)
     assert (refined.starts - true).norm() < 0.5 * (z[:, 0] - true).norm()
     assert torch.equal(fixed.starts, z[:, 0])
-    assert refined.after < fixed.after
+    assert refined.error_after < fixed.error_after
 
 
 def test_shapes_and_precision():
@@ -102,11 +102,11 @@ def test_one_that_runs_off_is_an_answer():
     away = equation(3, {"z1": 2.0, "z1^3": 5.0, "z2": 1.0}, {"z2": 2.0, "z1": -1.0})
     refined = refine_equation(away, noisy([[1.0, 0.0]], 100), DT, tolerance=0.05)
     assert not refined.converged
-    assert math.isfinite(refined.after)
+    assert math.isfinite(refined.error_after)
     assert "could not be followed" in str(refined)
 
 
-def test_an_equation_that_only_coarse_steps_hold_is_not_faithful():
+def test_an_equation_that_only_coarse_steps_hold_is_inconsistent():
     """Steps of the fit damp a fast turn, so a growing one looks steady to it: exactly integrated it is far away."""
     growing = equation(1, {"z1": 0.05, "z2": 1.5}, {"z1": -1.5, "z2": 0.05})
     slope = growing.linear_part()
@@ -116,11 +116,11 @@ def test_an_equation_that_only_coarse_steps_hold_is_not_faithful():
     start = torch.tensor([1.0, 0.0], dtype=torch.float64)
     z = torch.stack([torch.linalg.matrix_power(coarse, n) @ start for n in range(20)])
     refined = refine_equation(growing, z, 1.0)
-    assert refined.after < 1e-6 < 0.5 < refined.integrated
-    assert not refined.faithful
+    assert refined.error_after < 1e-6 < 0.5 < refined.error_integrated
+    assert not refined.is_consistent
     assert "unstable" in str(refined)
     true = refine_equation(harmonic(), trajectories(harmonic(), [[1.0, 0.2]], DT, 300), DT)
-    assert true.faithful
+    assert true.is_consistent
     assert "unstable" not in str(true)
 
 
@@ -134,7 +134,7 @@ def test_three_dimensions():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"z": torch.zeros(20, 3)}, "wanted z"),
+        ({"z": torch.zeros(20, 3)}, "expected z"),
         ({"dt": 0.0}, "dt > 0"),
         ({"z": torch.randn(8, 2)}, "at least 9 samples"),
         ({"z": torch.full((20, 2), torch.nan)}, "finite"),
