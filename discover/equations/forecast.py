@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from discover.equations.equation import Equation
+from equivariant.arrays import ArrayLike, as_tensor
 
 __all__ = ["EncoderDecoder", "Forecast", "forecast"]
 
@@ -54,7 +55,7 @@ class Forecast:
 def forecast(
     autoencoder: EncoderDecoder,
     equation: Equation,
-    x: Tensor,
+    x: ArrayLike,
     times: Tensor | Sequence[float],
     *,
     start: Tensor | None = None,
@@ -93,7 +94,7 @@ def forecast(
         >>> bool(result.error.max() < 1e-5)
         True
     """
-    times = torch.as_tensor(times, dtype=torch.float64).cpu()
+    x, times = as_tensor(x, "x"), torch.as_tensor(times, dtype=torch.float64).cpu()
     if x.ndim < 2 or len(x) != len(times) or not len(x):
         raise ValueError(
             f"expected snapshots (T, *shape) and T times, got {tuple(x.shape)} and {tuple(times.shape)}"

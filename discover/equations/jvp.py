@@ -39,7 +39,7 @@ def jvp(f: Callable[[Tensor], Tensor], x: Tensor, dx: Tensor) -> tuple[Tensor, T
 
 
 class PlainNorms(TorchFunctionMode):
-    """Context in which batch norm and layer norm are sums and products, so that derivatives of every order are right."""
+    """Context in which batch norm and layer norm are sums and products, right to every order of derivative."""
 
     def __torch_function__(
         self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict[str, Any] | None = None

@@ -75,7 +75,9 @@ class PolynomialLibrary:
         """
         variables = self.variables() if variables is None else tuple(variables)
         if len(variables) != self.dim:
-            raise ValueError(f"expected {self.dim} names of variables, got {len(variables)}: {list(variables)}")
+            raise ValueError(
+                f"expected {self.dim} names of variables, got {len(variables)}: {list(variables)}"
+            )
         return tuple(_name(factors, variables) for factors in self._monomials)
 
     def variables(self) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ part in a thousand is 2 pi n / 1000 radians. Here
 .. math::
     \min_{w, z_0} \sum_t | z(t; w, z_0) - z_t |^2, \quad C = \sum_a w_a D_a
 
-is solved by multiple shooting (Bock 1981): trajectories are cut into short pieces with starting points of their own, to
-which Levenberg-Marquardt fits, and the pieces are doubled in length until they are whole. (Fitted whole at once, a phase
-that is wrong by more than half a period is not found.) The terms stay the same: D_a are the nonzero entries of C, or
-the fields of an ``EquivariantLibrary``, so that an equivariant equation remains equivariant.
+is solved by multiple shooting (Bock 1981): trajectories are cut into short pieces with starting points of their own,
+to which Levenberg-Marquardt fits, and the pieces are doubled in length until they are whole. (Fitted whole at once, a
+phase that is wrong by more than half a period is not found.) The terms stay the same: D_a are the nonzero entries of
+C, or the fields of an ``EquivariantLibrary``, so that an equivariant equation remains equivariant.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from discover.equations.equation import Equation
 from discover.equations.library import EquivariantLibrary, PolynomialLibrary, monomials
+from equivariant.arrays import ArrayLike, as_tensor
 
 __all__ = ["Candidate", "RefinedEquation", "refine_equation", "refine_increasing_degree"]
 
@@ -74,13 +75,17 @@ class RefinedEquation:
     def __str__(self) -> str:
         length = f"{self.horizons[-1][0]:.4g}"
         end = f"over time {length}" if self.converged else f"pieces of time {length} could not be followed"
-        unstable = "" if self.is_consistent else f"; unstable: {self.error_integrated:.3g} when integrated accurately"
+        unstable = (
+            ""
+            if self.is_consistent
+            else f"; unstable: {self.error_integrated:.3g} when integrated accurately"
+        )
         return f"error along trajectories {self.error_before:.3g} before, {self.error_after:.3g} after; {end}{unstable}"
 
 
 def refine_equation(
     equation: Equation,
-    z: Tensor,
+    z: ArrayLike,
     dt: float,
     *,
     fields: EquivariantLibrary | None = None,
@@ -124,6 +129,7 @@ def refine_equation(
         z1' = z2
         z2' = -z1
     """
+    z = as_tensor(z, "z")
     data = _trajectories(equation, z, dt)
     directions, weights = _directions(equation, fields, all_terms)
     whole = _Shooting(equation.library, directions, data, dt, max_points, fit_starts)
@@ -235,7 +241,9 @@ class _Shooting:
 
 def _error_integrated(equation: Equation, starts: np.ndarray, data: np.ndarray, dt: float) -> float:
     """|z(t) - z_t| / |z_t - mean| of trajectories (m, T, k) from starts (m, k)."""
-    found = equation.integrate(torch.from_numpy(starts), dt * torch.arange(data.shape[1], dtype=torch.float64))
+    found = equation.integrate(
+        torch.from_numpy(starts), dt * torch.arange(data.shape[1], dtype=torch.float64)
+    )
     missed = found.numpy().swapaxes(0, 1) - data
     error = np.linalg.norm(missed) / np.linalg.norm(data - data.mean(axis=(0, 1)))
     return float(error) if np.isfinite(error) else float("inf")

@@ -12,6 +12,7 @@ from torch import Tensor
 from discover.equations.equation import Equation
 from discover.equations.library import EquivariantLibrary, PolynomialLibrary, to_isometries
 from equivariant.algebra import LieAlgebra
+from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.nullspace import RTOL, NullSpace
 
 __all__ = ["DERIVATIVES", "SINDy", "differentiate", "from_pysindy", "require_pysindy"]
@@ -150,10 +151,10 @@ class SINDy:
 
     def fit(
         self,
-        z: Tensor,
+        z: ArrayLike,
         *,
         dt: float | None = None,
-        rates: Tensor | None = None,
+        rates: ArrayLike | None = None,
         variables: Sequence[str] | None = None,
         time_unit: str = "",
     ) -> "SINDy":
@@ -161,9 +162,10 @@ class SINDy:
 
         Args:
             z: trajectories (m, T, k) or one (T, k) with ``dt``; or points (..., k) in any order with ``rates``.
+                A tensor, an array, nested lists or a pandas frame, whose columns name the variables.
             dt: time between two samples.
             rates: dz/dt, of the shape of z.
-            variables: k names for the equation; z1, z2, ... by default.
+            variables: k names for the equation; those of the frame or z1, z2, ... by default.
             time_unit: unit of t.
 
         Returns:
@@ -174,6 +176,7 @@ class SINDy:
             ImportError: where pysindy is needed and missing.
         """
         self._check()
+        variables = getattr(z, "columns", None) if variables is None else variables
         points, speeds = self._read(z, dt, rates)
         library = PolynomialLibrary(dim=points.shape[-1], degree=self.degree, constant=self.constant)
         self.fields_: EquivariantLibrary | None = None
@@ -181,8 +184,8 @@ class SINDy:
         unknowns = self._columns(library, points)
         if unknowns.shape[0] < unknowns.shape[1]:
             raise ValueError(
-                f"{unknowns.shape[0]} equations cannot determine {unknowns.shape[1]} coefficients; give more samples, a "
-                "lower degree, or a symmetry"
+                f"{unknowns.shape[0]} equations cannot determine {unknowns.shape[1]} coefficients; give more samples, "
+                "a lower degree, or a symmetry"
             )
         self.condition_ = _condition(unknowns)
         coefficients = self._coefficients(unknowns, speeds)
@@ -227,10 +230,11 @@ class SINDy:
         self.r2_ = 1 - missed.square().sum(0) / total
         self.residual_ = float(missed.norm() / rates.norm())
 
-    def _read(self, z: Tensor, dt: float | None, rates: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _read(self, z: ArrayLike, dt: float | None, rates: ArrayLike | None) -> tuple[Tensor, Tensor]:
         """Points and rates (n, k), float64, on the CPU."""
         if (dt is None) == (rates is None):
             raise ValueError("give either dt, the time between samples, or rates dz/dt")
+        z = as_tensor(z, "z")
         if rates is None:
             if z.ndim not in (2, 3):
                 raise ValueError(f"with dt, z must have shape (T, k) or (m, T, k), got {tuple(z.shape)}")
@@ -238,7 +242,7 @@ class SINDy:
                 z if z.ndim == 3 else z[None], float(dt or 0), self.derivative, self.window
             )
         else:
-            points, speeds = z.detach().double().cpu(), rates.detach().double().cpu()
+            points, speeds = z.detach().double().cpu(), as_tensor(rates, "rates").detach().double().cpu()
         if points.shape != speeds.shape or points.ndim < 2:
             raise ValueError(
                 f"z and rates must have the same shape (..., k), got {tuple(points.shape)}, {tuple(speeds.shape)}"

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from discover.equations.equation import Equation
 from discover.equations.forecast import forecast
-from discover.equations.jvp import push
-from discover.equations.shooting import Candidate, RefinedEquation, refine_ladder
+from discover.equations.jvp import jvp
+from discover.equations.shooting import Candidate, RefinedEquation, refine_increasing_degree
 from discover.equations.sindy import SINDy
 from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
@@ -44,7 +44,7 @@ def latent_motion(symmetry: LatentSymmetry, data: Trajectories, most: int = MOST
         raise ValueError(f"an equation of motion needs rates of change; the data of {data.name} have none")
     states, rates = data.states.float().flatten(0, 1), data.rates.float().flatten(0, 1)
     chosen = torch.arange(0, len(states), -(-len(states) // most))
-    pairs = [push(symmetry.encode, states[i], rates[i]) for i in chosen.split(CHUNK)]
+    pairs = [jvp(symmetry.encode, states[i], rates[i]) for i in chosen.split(CHUNK)]
     return torch.cat([z for z, _ in pairs]), torch.cat([dz for _, dz in pairs])
 
 
@@ -108,7 +108,7 @@ def foretell(coder: LatentSymmetry, equation: Equation, data: Trajectories) -> F
         }
         curves |= {
             method: told.error[:: stride(data)].clone(),
-            "reconstruction": told.floor[:: stride(data)].clone(),
+            "reconstruction": told.reconstruction_error[:: stride(data)].clone(),
         }
     return Foretold(measures=measures, curves=curves)
 
@@ -124,17 +124,23 @@ def refine_on_first_part(
     """
     z, step = _encoded(coder, data)
     z = z[: boundary(len(z))]
-    early = refine_ladder(candidates, z[: max(1, round(CHOSEN / FITTED * len(z)))], step)
+    early = refine_increasing_degree(candidates, z[: max(1, round(CHOSEN / FITTED * len(z)))], step)
     errors = [_error_behind(refined, z, step) for refined in early]
-    return refine_ladder(candidates[: 1 + errors.index(min(errors))], z, step)[-1] if errors else None
+    return (
+        refine_increasing_degree(candidates[: 1 + errors.index(min(errors))], z, step)[-1] if errors else None
+    )
 
 
 def refine_on_all(
     coder: LatentSymmetry, candidates: Sequence[Candidate], data: Trajectories
 ) -> RefinedEquation | None:
     """The candidate that follows the whole first trajectory best once it is refined on all of it, or None."""
-    found = [refined for refined in refine_ladder(candidates, *_encoded(coder, data)) if refined is not None]
-    return min(found, key=lambda refined: (not refined.converged, refined.integrated), default=None)
+    found = [
+        refined
+        for refined in refine_increasing_degree(candidates, *_encoded(coder, data))
+        if refined is not None
+    ]
+    return min(found, key=lambda refined: (not refined.converged, refined.error_integrated), default=None)
 
 
 def _encoded(coder: LatentSymmetry, data: Trajectories) -> tuple[Tensor, float]:
@@ -176,7 +182,7 @@ def foretell_refined(
         "forecast_seen": float(told.error[:seen].median()),
         "forecast_unseen": float(told.error[seen:].max()),
         "forecast_end_snapshot": float(plain.error[-1]),
-        "trajectory_error": refined.after if refined.faithful else None,
+        "trajectory_error": refined.error_after if refined.is_consistent else None,
     }
     return Foretold(measures=measures, curves={label: told.error})
 

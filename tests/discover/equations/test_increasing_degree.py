@@ -37,12 +37,12 @@ def test_a_start_far_from_the_solution_is_replaced_by_the_result_of_the_degree_b
     torch.testing.assert_close(continued.equation(points @ turn.mT), continued.equation(points) @ turn.mT)
 
 
-def test_the_regression_start_is_taken_where_it_is_better():
-    good = (normal_form(), candidate(3)[1])
-    below, best = refine_increasing_degree([candidate(1), good], Z, DT)
+def test_the_regression_start_is_taken_where_there_is_no_result_below():
+    still = candidate(1, torch.zeros(2, 3, dtype=torch.float64))
+    below, best = refine_increasing_degree([still, (normal_form(), candidate(3)[1])], Z, DT)
+    assert below is None
     assert best.converged
     assert best.error_after < 1e-6
-    assert not below.converged
 
 
 def test_the_regression_start_is_taken_where_the_continued_fit_has_not_converged(monkeypatch):

@@ -1,6 +1,7 @@
 import math
 import statistics
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,6 +234,15 @@ def test_names_and_units():
     assert fitted.equation_.time_unit == "s"
 
 
+def test_arrays_lists_and_frames_are_read():
+    z, rates = noisy(0, 40, 0.0)
+    frame = SimpleNamespace(columns=["q", "p"], to_numpy=z.numpy)  # what pandas offers
+    for given in (z.numpy(), z.tolist(), frame):
+        found = SINDy(degree=3, symmetry=catalogue.rotation(2)).fit(given, rates=rates.numpy()).equation_
+        assert error(found, normal_form()) < 1e-9
+    assert found.variables == ("q", "p")
+
+
 def test_everything_below_the_threshold():
     z, rates = noisy(0, 40, 0.0)
     pytest.importorskip("pysindy")
@@ -240,8 +250,8 @@ def test_everything_below_the_threshold():
     assert equation(2, {}, {}).terms == 0
 
 
-def test_pooled_a_slow_coordinate_is_held_to_the_pace_of_all():
-    """By its own pace every small drift is a law; by the pace of all it stands still."""
+def test_pooled_thresholds_leave_a_slow_coordinate_without_terms():
+    """Relative to its own rate every small drift is a term; relative to all rates it is none."""
     pytest.importorskip("pysindy")
     z, _ = noisy(0, 400, 0.0)
     turn = torch.stack([-z[:, 1], z[:, 0], 0.01 * z[:, 0].square() - 0.01], dim=1)

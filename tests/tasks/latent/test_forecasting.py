@@ -62,11 +62,11 @@ def test_what_is_foretold_is_measured_in_parts():
 def test_an_equation_that_only_the_fit_can_follow_is_not_taken(monkeypatch):
     data = spiral()
     stable = refine_on_all(Identity(), candidates(), data)
-    unstable = replace(stable, after=0.0, integrated=1.0)
-    monkeypatch.setattr("tasks.latent.forecasting.refine_ladder", lambda *_: [unstable, stable])
+    unstable = replace(stable, error_after=0.0, error_integrated=1.0)
+    monkeypatch.setattr("tasks.latent.forecasting.refine_increasing_degree", lambda *_: [unstable, stable])
     assert refine_on_all(Identity(), candidates(), data) is stable
     assert foretell_refined(Identity(), unstable, data).measures["trajectory_error"] is None
-    assert foretell_refined(Identity(), stable, data).measures["trajectory_error"] == stable.after
+    assert foretell_refined(Identity(), stable, data).measures["trajectory_error"] == stable.error_after
 
 
 def test_nothing_to_refine_is_no_forecast():
