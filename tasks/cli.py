@@ -1,5 +1,6 @@
 """The ``liesmith`` command, one function a subcommand. Flags are fields of the dataclasses that do the work."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from tasks.user_data.show import Show
 __all__ = ["app", "main"]
 
 BAD_INPUT, STOPPED = 2, 130
+log = logging.getLogger(__name__)
 
 app = App(
     name="liesmith",
@@ -57,7 +59,7 @@ def two_body(
 @app.command(name="jets")
 def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
     """Generate top and QCD jets in shards (extra ``jets``); a run that was stopped goes on where it was."""
-    generator.run(_tell)
+    generator.run()
 
 
 @app.command(name="top-tagging")
@@ -67,10 +69,13 @@ def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None)
     from tasks.top_tagging.results import text_table as tagging_table
 
     study = study or TopTagging()
-    outcome = study.run(_tell)
+    outcome = study.run()
     finish(study.out, outcome, study.config())
-    _tell(
-        f"\n{tagging_table(outcome.summaries)}\n\nEverything is in {study.out}; read {study.out}/report.html."
+    log.info(
+        "\n%s\n\nEverything is in %s; read %s/report.html.",
+        tagging_table(outcome.summaries),
+        study.out,
+        study.out,
     )
 
 
@@ -119,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(1)  # tensors are small here; more threads wait for each other
     given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.getLogger("tasks").addHandler(_TERMINAL)
+    logging.getLogger("tasks").setLevel(logging.INFO)
     try:
         app(given, exit_on_error=False, print_error=False, result_action="return_value")
     except KeyboardInterrupt:
@@ -130,6 +137,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         _say(str(error))
         sys.exit(BAD_INPUT)
+
+
+class _Terminal(logging.Handler):
+    """Prints what is logged; of several processes that do the same only the first one's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            print(self.format(record), flush=True)
+
+
+_TERMINAL = _Terminal()
 
 
 def _tell(line: str) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from discover.algebra.draw import COLOURS, INK, QUIET, SIGNS, STYLE
-from tasks.top_tagging.results import PUBLISHED, TaggingOutcome, accuracy
+from tasks.top_tagging.data.jets import MOMENTUM
+from tasks.top_tagging.results import TaggingOutcome
 from tasks.top_tagging.tagging.boosts import RAPIDITIES
-from tasks.top_tagging.tagging.metrics import FEW, calibration, roc
-from tasks.top_tagging.tagging.models import TAGGERS
+from tasks.top_tagging.tagging.metrics import FEW, accuracy, calibration, roc
+from tasks.top_tagging.tagging.models import PUBLISHED, TAGGERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 COLOUR = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(TAGGERS)} | {PUBLISHED: INK}
-MOMENTUM = ("E", "px", "py", "pz")
 
 
 def draw_rejection(outcome: TaggingOutcome) -> "Figure":
@@ -144,8 +144,8 @@ def _metric(axis: "Axes", outcome: TaggingOutcome) -> None:
     best = min(found, key=lambda finding: (-finding.train_jets, finding.seed))
     entries = best.metric.numpy() if best.metric is not None else np.zeros((4, 4))
     axis.imshow(entries, cmap=SIGNS, vmin=-abs(entries).max(), vmax=abs(entries).max())
-    axis.set_xticks(range(4), MOMENTUM)
-    axis.set_yticks(range(4), MOMENTUM)
+    axis.set_xticks(range(4), [name.split()[0] for name in MOMENTUM])
+    axis.set_yticks(range(4), [name.split()[0] for name in MOMENTUM])
     axis.tick_params(length=0)
     for (i, j), value in np.ndenumerate(entries):
         strong = abs(value) > 0.6 * abs(entries).max()

@@ -18,14 +18,12 @@ from discover.validation.evidence import Estimate
 from tasks.common.results import environment
 from tasks.top_tagging.discovery.metric_file import Finding
 from tasks.top_tagging.runs import TaggerRun, write_blob
-from tasks.top_tagging.simulation.validate import auc
 from tasks.top_tagging.tagging.boosts import RAPIDITIES
-from tasks.top_tagging.tagging.metrics import DRAWS, Measures, auc_difference, measure
-from tasks.top_tagging.tagging.models import TAGGERS
+from tasks.top_tagging.tagging.metrics import DRAWS, Measures, accuracy, auc, auc_difference, measure
+from tasks.top_tagging.tagging.models import PUBLISHED, TAGGERS
 
-__all__ = ["PEER", "PUBLISHED", "TaggingOutcome", "TaggingRow", "TaggingSummary", "text_table"]
+__all__ = ["PEER", "TaggingOutcome", "TaggingRow", "TaggingSummary", "text_table"]
 
-PUBLISHED = "LorentzNet, published"
 PEER = "LorentzNet"  # what the others are compared with, jet by jet
 ORDER = (*TAGGERS, PUBLISHED)
 
@@ -195,11 +193,6 @@ class TaggingOutcome:
                 named = {"with_beams": both, "constituents_alone": alone}
                 table.append({"run": str(row.run), "measure": name, "rapidity": RAPIDITIES, **named})
         return table
-
-
-def accuracy(scores: Tensor, label: Tensor) -> float:
-    """Share of scores on their label's side of 0.5."""
-    return float(((scores > 0.5) == label.bool()).double().mean())
 
 
 def text_table(summaries: Sequence[TaggingSummary]) -> str:

@@ -16,10 +16,9 @@ from tasks.top_tagging.data.split import Split
 from tasks.top_tagging.discovery.benchmark import JetDiscovery
 from tasks.top_tagging.discovery.metric_file import Finding, find
 from tasks.top_tagging.plan import Plan
-from tasks.top_tagging.results import PUBLISHED
 from tasks.top_tagging.runs import TaggerRun, fingerprint, run_name
 from tasks.top_tagging.tagging.boosts import boosted_scores
-from tasks.top_tagging.tagging.models import GraphTagger, Tagger, build_tagger
+from tasks.top_tagging.tagging.models import PUBLISHED, GraphTagger, Tagger, build_tagger
 from tasks.top_tagging.tagging.trainer import TaggerTrainer, tagger_scores
 
 __all__ = ["NoMetricError", "Workshop"]

@@ -1,7 +1,7 @@
 """The study of top tagging: find a metric on training jets, train every tagger, measure all on the same test jets."""
 
+import logging
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,16 +15,11 @@ from tasks.top_tagging.results import TaggingOutcome
 from tasks.top_tagging.runner import NoMetricError, Workshop
 from tasks.top_tagging.runs import TaggerRun
 from tasks.top_tagging.simulation.generate import JetGenerator
-from tasks.top_tagging.simulation.validate import auc
-from tasks.top_tagging.tagging.metrics import DRAWS
+from tasks.top_tagging.tagging.metrics import DRAWS, auc
 
 __all__ = ["TopTagging"]
 
-NEEDED = {"lightning_fabric": "lightning-fabric", "sklearn": "scikit-learn"}
-
-
-def _silent(line: str) -> None:
-    """Tells nobody."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -94,16 +89,16 @@ class TopTagging:
     collect: bool = False
     progress: bool = True
 
-    def run(self, tell: Callable[[str], None] = _silent) -> TaggingOutcome:
-        """Everything, in order; ``tell`` is given a sentence after each step. Files go to ``out``.
+    def run(self) -> TaggingOutcome:
+        """Everything, in order; files go to ``out``, and each step is logged.
 
         Raises ``ImportError`` without the extras, ``ValueError`` for settings or jets that do not fit.
         """
         self._check()
-        split = self._split(tell)
-        tell(f"{split}.")
+        split = self._split()
+        log.info("%s.", split)
         if split.repeated:
-            tell(f"{split.repeated} of these jets are in more than one of the three sets.")
+            log.warning("%d of these jets are in more than one of the three sets.", split.repeated)
         workshop = Workshop(
             split=split,
             plan=self.plan(),
@@ -114,8 +109,8 @@ class TopTagging:
             progress=self.progress,
         )
         if not self.collect:
-            self._train_all(workshop, tell)
-        outcome = self._gathered(workshop, tell)
+            self._train_all(workshop)
+        outcome = self._gathered(workshop)
         outcome.write(self.out, self.config())
         return outcome
 
@@ -168,26 +163,26 @@ class TopTagging:
             )
         if self.leading < 1:
             raise ValueError(f"leading must be at least 1, got {self.leading}")
-        absent = [package for module, package in NEEDED.items() if find_spec(module) is None]
-        if absent:
-            raise ImportError(f"taggers need {' and '.join(absent)}: pip install 'liesmith[train]'")
+        if find_spec("lightning_fabric") is None:
+            raise ImportError("taggers need lightning-fabric: pip install 'liesmith[train]'")
         if self.weights is not None and not self.weights.is_file():
             raise FileNotFoundError(f"no weights at {self.weights}")
 
-    def _split(self, tell: Callable[[str], None]) -> Split:
+    def _split(self) -> Split:
         plan, path = self.plan(), self.jets
         if path is None:
             path = self.out / "jets"
-            self._generate(path, plan.train + plan.validation + plan.test, tell)
+            self._generate(path, plan.train + plan.validation + plan.test)
         return read_split(path, plan.train, plan.validation, plan.test)
 
-    def _generate(self, folder: Path, n: int, tell: Callable[[str], None]) -> None:
+    def _generate(self, folder: Path, n: int) -> None:
         each = 250 if n < 10_000 else 1000
         workers = os.cpu_count() or 1 if self.workers is None else self.workers
         shards = -(-n // each)
         if not all(shard_path(folder, number).exists() for number in range(shards)):
-            tell(
-                f"Generating {shards * each} jets, about 25 each second and core; --jets takes those you have."
+            log.info(
+                "Generating %d jets, about 25 each second and core; --jets takes those you have.",
+                shards * each,
             )
         JetGenerator(
             out=folder,
@@ -195,29 +190,28 @@ class TopTagging:
             workers=workers,
             jets_per_shard=each,
             progress=self.progress,
-        ).run(tell)
+        ).run()
 
-    def _train_all(self, workshop: Workshop, tell: Callable[[str], None]) -> None:
+    def _train_all(self, workshop: Workshop) -> None:
         """Make every training that is not there; one that cannot be made is told of and left out."""
         if self.weights is not None:
-            tell(_told(*workshop.published(self.weights), workshop.split.test))
+            log.info(_told(*workshop.published(self.weights), workshop.split.test))
         plan, rows = self.plan(), parse_rows(self.rows)
         for seed in range(self.seed, self.seed + plan.seeds):
             for size in plan.curve:
                 for row in rows:
                     try:
-                        tell(_told(*workshop.train(row, size, seed), workshop.split.test))
+                        log.info(_told(*workshop.train(row, size, seed), workshop.split.test))
                     except NoMetricError as error:
-                        tell(f"{row}, {size} jets, seed {seed}: {error}")
+                        log.warning("%s, %d jets, seed %d: %s", row, size, seed, error)
 
-    def _gathered(self, workshop: Workshop, tell: Callable[[str], None]) -> TaggingOutcome:
+    def _gathered(self, workshop: Workshop) -> TaggingOutcome:
         """What all runs in ``out`` have come to."""
         runs, split = list(workshop.runs()), workshop.split
         missing = self._missing(workshop)
         if missing:
-            tell(
-                f"{len(missing)} trainings are missing: {'; '.join(missing[:3])}{' ...' if missing[3:] else ''}"
-            )
+            more = " ..." if missing[3:] else ""
+            log.warning("%d trainings are missing: %s%s", len(missing), "; ".join(missing[:3]), more)
         return TaggingOutcome(
             label=split.test.label.long(),
             runs=runs,

@@ -1,4 +1,8 @@
-"""Jets as one ragged value: constituents' momenta (m, 3) in GeV, where each jet begins, and its label."""
+"""Jets as one ragged value: constituents' momenta (m, 3) in GeV, where each jet begins, and its label.
+
+Four-momenta are (E, px, py, pz) in GeV everywhere in this task; ``MOMENTUM`` names them and ``MINKOWSKI`` is the form
+that gives their squared masses.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +11,31 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-__all__ = ["CAP", "COLUMNS", "Jets", "Tally"]
+from equivariant import catalogue
 
-COLUMNS = ("px [GeV]", "py [GeV]", "pz [GeV]")
+__all__ = ["CAP", "COLUMNS", "MINKOWSKI", "MOMENTUM", "Jets", "Tally"]
+
+MOMENTUM = catalogue.lorentz().coordinates
+MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64))
+COLUMNS = MOMENTUM[1:]  # of a file of massless constituents
 CAP = 200  # constituents a jet may have, as in the reference set
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What is unusual among ``jets``: without constituents, with one only, with more than ``cap``."""
+    """How many of ``jets`` have no constituents, one only, or more than ``cap``.
+
+    Args:
+        jets: jets counted.
+        empty: those without constituents.
+        single: those with one.
+        over_cap: those with more than ``cap``.
+        cap: number of constituents that a tagger takes at most.
+
+    Example:
+        >>> Tally(jets=3, empty=1) + Tally(jets=2, single=1)
+        Tally(jets=5, empty=1, single=1, over_cap=0, cap=200)
+    """
 
     jets: int
     empty: int = 0
@@ -28,13 +48,8 @@ class Tally:
             raise ValueError(
                 f"tallies of caps {self.cap} and {other.cap} do not add; count both with one cap"
             )
-        return Tally(
-            jets=self.jets + other.jets,
-            empty=self.empty + other.empty,
-            single=self.single + other.single,
-            over_cap=self.over_cap + other.over_cap,
-            cap=self.cap,
-        )
+        counted = ("jets", "empty", "single", "over_cap")
+        return Tally(cap=self.cap, **{name: getattr(self, name) + getattr(other, name) for name in counted})
 
     def __str__(self) -> str:
         over = f"{self.over_cap} over {self.cap}"
@@ -43,15 +58,27 @@ class Tally:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Jets:
-    """n jets of massless constituents, hardest first within each jet; equality is by ``digest``.
+    """n jets of massless constituents, hardest first within each jet; two are equal if their ``digest`` is.
+
+    Energies are not stored: a float32 (E, p) has up to 0.3 GeV of false mass, so ``p4`` computes E = |p|.
 
     Args:
-        p3: (px, py, pz) [GeV] of all constituents, float32 (m, 3), jet after jet.
+        p3: (px, py, pz) [GeV] of all constituents, jet after jet, float32 (m, 3).
         offsets: where each jet begins, and m at the end; int64 (n + 1,).
         label: 1 for top, 0 for QCD; int8 (n,).
 
-    Energies are not kept: a float32 (E, p) has up to 0.3 GeV of false mass, so ``p4`` computes E = |p|.
-    Raises ``ValueError`` for shapes or dtypes that do not fit together, NaN, or another label.
+    Raises:
+        ValueError: for shapes or dtypes that do not fit together, NaN, or another label.
+
+    Example:
+        >>> p3 = torch.tensor([[3.0, 0.0, 4.0], [3.0, 0.0, -4.0], [0.0, 2.0, 0.0]])
+        >>> jets = Jets(p3=p3, offsets=torch.tensor([0, 2, 3]), label=torch.tensor([1, 0], dtype=torch.int8))
+        >>> jets
+        Jets(2 jets, 1 top, 3 constituents)
+        >>> jets.masses()
+        tensor([8., 0.], dtype=torch.float64)
+        >>> jets[0].counts
+        tensor([2])
     """
 
     p3: Tensor
@@ -110,8 +137,8 @@ class Jets:
 
     def momenta(self) -> Tensor:
         """(E, px, py, pz) [GeV] of every jet, float64 (n, 4)."""
-        owner = torch.arange(len(self)).repeat_interleave(self.counts)
-        return torch.zeros(len(self), 4, dtype=torch.float64).index_add(0, owner, self.p4())
+        jet = torch.arange(len(self)).repeat_interleave(self.counts)
+        return torch.zeros(len(self), 4, dtype=torch.float64).index_add(0, jet, self.p4())
 
     def masses(self) -> Tensor:
         """Mass [GeV] of every jet, float64 (n,)."""
@@ -121,7 +148,7 @@ class Jets:
     def leading(self, n: int) -> "Jets":
         """The same jets with at most their first n constituents."""
         if n < 1:
-            raise ValueError(f"wanted at least one constituent a jet, got {n}")
+            raise ValueError(f"a jet must keep at least one constituent, got {n}")
         place = torch.arange(len(self.p3)) - self.offsets[:-1].repeat_interleave(self.counts)
         return Jets(p3=self.p3[place < n], offsets=_offsets(self.counts.clamp(max=n)), label=self.label)
 
@@ -153,12 +180,12 @@ def _offsets(counts: Tensor) -> Tensor:
 
 
 def _check_tensors(p3: Tensor, offsets: Tensor, label: Tensor) -> None:
-    wanted = (
-        ("p3", p3, torch.float32, 2),
-        ("offsets", offsets, torch.int64, 1),
-        ("label", label, torch.int8, 1),
-    )
-    for name, tensor, dtype, ndim in wanted:
+    expected = {
+        "p3": (p3, torch.float32, 2),
+        "offsets": (offsets, torch.int64, 1),
+        "label": (label, torch.int8, 1),
+    }
+    for name, (tensor, dtype, ndim) in expected.items():
         if tensor.dtype != dtype or tensor.ndim != ndim:
             raise ValueError(
                 f"{name} must be {dtype} of {ndim} axes, got {tensor.dtype} {tuple(tensor.shape)}"

@@ -1,8 +1,9 @@
 """The reference set of top tagging, read from its HDF5 files without pandas: https://zenodo.org/records/2603256."""
 
 import contextlib
+import logging
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,8 @@ TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "
 FRAMES = {"PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "STOP"}
 MEMOS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceSet:
@@ -35,6 +38,14 @@ class ReferenceSet:
     first and padded with zeros, and is_signal_new (1 = top) (Kasieczka et al. 2019, arXiv 1902.09914).
     Columns are found by name. Rows are read on demand: a file never lies in memory whole. Energies are checked
     against E >= |p| and then dropped; see ``Jets``.
+
+    Args:
+        path: of the file.
+
+    Example:
+        >>> ReferenceSet(path=Path("none.h5")).read()
+        Traceback (most recent call last):
+        FileNotFoundError: no file at none.h5; the reference set is at https://zenodo.org/records/2603256
     """
 
     path: Path
@@ -44,25 +55,41 @@ class ReferenceSet:
             return len(table)
 
     def read(self, begin: int = 0, end: int | None = None) -> Jets:
-        """Jets of rows ``begin`` to ``end``.
+        """Jets of a range of rows.
 
-        Raises ``FileNotFoundError``, ``ImportError`` without h5py, or ``ValueError`` for another layout, other
-        units, unsorted or space-like constituents, or another label.
+        Args:
+            begin: first row.
+            end: row after the last; all that follow when left out.
+
+        Returns:
+            The jets in their order.
+
+        Raises:
+            FileNotFoundError: where there is no file.
+            ImportError: without h5py.
+            ValueError: for another layout, other units, unsorted or space-like constituents, or another label.
         """
         with _table(self.path) as table:
             return self._block(table, begin, end).jets()
 
-    def chunks(self, size: int = 10_000) -> Iterator[Jets]:
-        """All jets, ``size`` at a time."""
-        for begin in range(0, len(self), size):
-            yield self.read(begin, begin + size)
+    def chunks(self, size: int = 10_000, end: int | None = None) -> Iterator[Jets]:
+        """All jets, or those before row ``end``, ``size`` at a time."""
+        end = len(self) if end is None else min(end, len(self))
+        for begin in range(0, end, size):
+            yield self.read(begin, min(begin + size, end))
 
-    def convert(
-        self, out: Path, jets_per_shard: int = 10_000, tell: Callable[[str], None] = lambda line: None
-    ) -> Tally:
+    def convert(self, out: Path, jets_per_shard: int = 10_000) -> Tally:
         """Write all jets as shards that ``load_jets`` reads; whole shards of the same rows are kept.
 
-        Raises as ``read``, and ``ValueError`` where ``out`` holds shards of something else.
+        Args:
+            out: folder of the shards.
+            jets_per_shard: rows of one file.
+
+        Returns:
+            What is unusual among the jets.
+
+        Raises:
+            ValueError: as ``read``, and where ``out`` holds shards of something else.
         """
         total, massive = Tally(jets=0), 0
         for number, begin in enumerate(range(0, len(self), jets_per_shard)):
@@ -72,9 +99,11 @@ class ReferenceSet:
             jets = block.jets()
             self._write(shard_path(out, number), jets, begin)
             total += jets.tally()
-            tell(f"{self.path.name}: {total}")
+            log.info("%s: %s", self.path.name, total)
         if massive:
-            tell(f"{massive} constituents have a mass above {ROUNDING:g} of their energy; it is dropped.")
+            log.warning(
+                "%d constituents have a mass above %g of their energy; it is dropped.", massive, ROUNDING
+            )
         return total
 
     def _write(self, path: Path, jets: Jets, begin: int) -> None:

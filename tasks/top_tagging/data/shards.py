@@ -58,9 +58,9 @@ def read_shard(path: str | Path) -> tuple[Jets, dict[str, Any]]:
             jets = Jets(**{name: file.get_tensor(name) for name in ("p3", "offsets", "label")})
         about = json.loads(metadata["about"])
     except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no whole {FORMAT} file ({error}); make it anew") from None
+        raise ValueError(f"{path} is not a complete {FORMAT} file ({error}); make it again") from None
     if metadata.get("digest") != _digest(jets, metadata["about"]):
-        raise ValueError(f"{path} is damaged: its checksum does not match its content; make it anew")
+        raise ValueError(f"{path} is damaged: its checksum does not match its content; make it again")
     return jets, about
 
 
@@ -96,9 +96,9 @@ def _load_npz(path: Path) -> Jets:
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
-    came = metadata.get("format", "a file without a format")
-    if came != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT!r}, got {came!r}; is it another kind of file?")
+    actual = metadata.get("format", "a file without a format")
+    if actual != FORMAT:
+        raise ValueError(f"{path} must have format {FORMAT!r}, got {actual!r}; is it another kind of file?")
     if metadata.get("units") != UNITS or metadata.get("columns") != json.dumps(COLUMNS):
         raise ValueError(
             f"{path} must hold {', '.join(COLUMNS)}, got {metadata.get('columns')} in {metadata.get('units')}"

@@ -1,6 +1,5 @@
-"""Jets to learn from, to choose by, and to measure on: three sets without a jet in common, taken by order alone."""
+"""Training, validation and test jets: three sets without a jet in common, taken in the order of the sample."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,18 @@ __all__ = ["Split", "read_split"]
 
 NAMES = ("train", "validation", "test")
 REFERENCE = ("train", "val", "test")
-CHUNK = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
-    """Three sets of jets and where they are from; a smaller training set is the first jets of a larger one."""
+    """Three sets of jets; a smaller training set is the first jets of a larger one.
+
+    Args:
+        train: jets to learn from.
+        validation: jets that choose the best epoch.
+        test: jets to measure on.
+        source: name of the file or folder they are from.
+    """
 
     train: Jets
     validation: Jets
@@ -48,24 +53,36 @@ def read_split(path: str | Path, train: int, validation: int, test: int) -> Spli
     """The first ``train`` jets, the next ``validation`` and the next ``test`` of a file or a folder of shards.
 
     A folder with train, val and test in it, as files .h5 of the reference set or as folders of shards, keeps its
-    own division, and the first jets of each are taken. Raises ``ValueError`` where jets are too few or of one class.
+    own division, and the first jets of each are taken.
+
+    Args:
+        path: of the file or folder.
+        train: number of jets to learn from.
+        validation: number of jets that choose the best epoch.
+        test: number of jets to measure on.
+
+    Returns:
+        The three sets.
+
+    Raises:
+        ValueError: where jets are too few or of one class.
     """
     path = Path(path)
-    wanted = (train, validation, test)
+    sizes = (train, validation, test)
     divided = _divided(path)
     if divided is not None:
-        parts = [_first(part, n) for part, n in zip(divided, wanted, strict=True)]
+        parts = [_first(part, n) for part, n in zip(divided, sizes, strict=True)]
     else:
         every, ends = load_jets(path), (train, train + validation, train + validation + test)
         parts = [every[begin:end] for begin, end in zip((0, *ends), ends, strict=False)]
-    for name, part, n in zip(NAMES, parts, wanted, strict=True):
+    for name, part, n in zip(NAMES, parts, sizes, strict=True):
         if len(part) < n:
             raise ValueError(
-                f"wanted {train} training, {validation} validation and {test} test jets, but {path} leaves only "
-                f"{len(part)} for {name}; make more (liesmith jets), or ask for fewer"
+                f"{train} training, {validation} validation and {test} test jets were asked for, but {path} leaves "
+                f"only {len(part)} for {name}; make more (liesmith jets), or ask for fewer"
             )
         if len(part.label.unique()) < 2:
-            raise ValueError(f"wanted top and QCD jets for {name}, got {part!r} from {path}")
+            raise ValueError(f"{name} needs top and QCD jets, got {part!r} from {path}")
     return Split(train=parts[0], validation=parts[1], test=parts[2], source=path.name)
 
 
@@ -81,10 +98,4 @@ def _divided(path: Path) -> list[Path] | None:
 def _first(path: Path, n: int) -> Jets:
     if path.is_dir():
         return load_jets(path)[:n]
-    reference = ReferenceSet(path=path)
-    return Jets.join(list(_blocks(reference.read, min(n, len(reference)))))
-
-
-def _blocks(read: Callable[[int, int], Jets], n: int) -> Iterator[Jets]:
-    for begin in range(0, n, CHUNK):
-        yield read(begin, min(begin + CHUNK, n))
+    return Jets.join(list(ReferenceSet(path=path).chunks(end=n)))

@@ -1,10 +1,10 @@
-"""Calorimeter towers: 0.1 in eta by 5 degrees, what is deposited in each and how much of it has a track."""
+"""Calorimeter towers: 0.1 in eta by 5 degrees, the energy deposited in each and how much of it has a track."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.top_tagging.simulation.propagation import Flight, azimuth, pseudorapidity
+from tasks.top_tagging.simulation.propagation import Propagated, azimuth, pseudorapidity
 from tasks.top_tagging.simulation.pythia import Events
 from tasks.top_tagging.simulation.tracking import Tracks
 
@@ -15,20 +15,22 @@ COARSE = np.array([2.6, 2.8, 3.0, 3.2, 3.5, 3.7, 3.9, 4.1, 4.3, 4.5, 4.7, 4.9])
 EDGES = np.concatenate([-COARSE[::-1], FINE, COARSE])
 SECTORS = 72  # of 5 degrees; pairs of them, 10 degrees, beyond |eta| = 2.5
 WIDTH = 2 * np.pi / SECTORS
-ELECTROMAGNETIC, MUON = (
-    (11, 22, 111),
-    13,
-)  # electrons, photons and neutral pions deposit all there; muons nothing
+ELECTROMAGNETIC = (11, 22, 111)  # electrons, photons and neutral pions: all in the electromagnetic part
+MUON = 13  # deposits nothing
 MIXED, MIXED_SHARE = (310, 3122), 0.3  # K0s and Lambda: the electromagnetic share, the rest is hadronic
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Towers:
-    """The t towers that were hit, each event's own, in the order of their first hit.
+    """The t towers with energy in them, each event's own, in the order of their first particle.
 
-    ``event`` (t,); ``row`` (t,) of ``EDGES`` and first ``sector`` (t,); ``deposit`` and ``tracked`` (2, t) [GeV]:
-    electromagnetic and hadronic energy of particles, and of the tracks among them as measured, whose error is
-    ``doubt`` (2, t) [GeV].
+    Args:
+        event: number of the event (t,).
+        row: of ``EDGES`` (t,).
+        sector: first one in phi (t,).
+        deposit: electromagnetic and hadronic energy of all particles [GeV], (2, t).
+        tracked: the same of the tracks among them, as measured.
+        energy_error: standard deviation of ``tracked`` [GeV], (2, t).
     """
 
     event: np.ndarray
@@ -36,13 +38,13 @@ class Towers:
     sector: np.ndarray
     deposit: np.ndarray
     tracked: np.ndarray
-    doubt: np.ndarray
+    energy_error: np.ndarray
 
     @classmethod
-    def hit(cls, flight: Flight, events: Events, tracks: Tracks) -> "Towers":
+    def fill(cls, propagated: Propagated, events: Events, tracks: Tracks) -> "Towers":
         """Fill towers with the energy of all particles, and with that of the tracks among them."""
-        row, sector = _cell(flight.position)
-        counted = flight.inside & (row >= 0) & (row < len(EDGES) - 1)
+        row, sector = _cell(propagated.position)
+        counted = propagated.inside & (row >= 0) & (row < len(EDGES) - 1)
         code = (events.event * len(EDGES) + row) * SECTORS + sector
         kept = np.flatnonzero(counted)
         tower, first = _number(code[kept])
@@ -58,7 +60,7 @@ class Towers:
             sector=sector[first],
             deposit=_sum(place[kept], share[:, kept] * events.p4[kept, 0], len(first)),
             tracked=_sum(place[seen], track_share * energy, len(first)),
-            doubt=np.sqrt(_sum(place[seen], (track_share * sigma) ** 2, len(first))),
+            energy_error=np.sqrt(_sum(place[seen], (track_share * sigma) ** 2, len(first))),
         )
 
     @property
@@ -66,9 +68,9 @@ class Towers:
         """Middle of each tower (t,)."""
         return (EDGES[self.row] + EDGES[self.row + 1]) / 2
 
-    def somewhere(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def sample_position(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A point (eta, phi), each (t,), drawn uniformly in every tower."""
-        along, about = random.random((2, len(self.row)))
+        along, about = rng.random((2, len(self.row)))
         eta = EDGES[self.row] + along * (EDGES[self.row + 1] - EDGES[self.row])
         width = WIDTH * np.where(_is_coarse(self.row), 2, 1)
         return eta, self.sector * WIDTH + about * width - np.pi

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.top_tagging.simulation.calorimeter import Towers
-from tasks.top_tagging.simulation.propagation import Flight, azimuth, pseudorapidity, transverse
+from tasks.top_tagging.simulation.propagation import Propagated, azimuth, pseudorapidity, transverse
 from tasks.top_tagging.simulation.pythia import Events
 from tasks.top_tagging.simulation.tracking import Tracks, log_normal
 
@@ -33,11 +33,14 @@ class Objects:
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """What is seen of an event.
+    """A detector in which events are simulated.
 
     Args:
-        field: along the beam [T]. radius, half_length: of the tracker [m].
-        ecal_minimum, hcal_minimum: least energy [GeV] that a tower reports, and that its excess must have.
+        field: along the beam [T].
+        radius: of the tracker [m].
+        half_length: of the tracker [m].
+        ecal_minimum: least electromagnetic energy [GeV] that a tower reports, and that its excess must have.
+        hcal_minimum: least hadronic energy [GeV], in the same way.
         significance: the same in units of the tower's resolution.
     """
 
@@ -48,26 +51,26 @@ class Detector:
     hcal_minimum: float = 1.0
     significance: float = 1.0
 
-    def see(self, events: Events, random: np.random.Generator) -> Objects:
+    def simulate(self, events: Events, rng: np.random.Generator) -> Objects:
         """Energy-flow objects of ``events``: tracks, and the excess of each tower over its tracks."""
-        flight = Flight.of(events, self.field, self.radius, self.half_length)
-        eta = np.abs(pseudorapidity(flight.position))  # tracking depends on where a particle arrives
-        tracks = Tracks.find(events, eta, flight.inside, random)
-        towers = Towers.hit(flight, events, tracks)
-        ecal = self._excess(towers, 0, ECAL, self.ecal_minimum, random)
-        hcal = self._excess(towers, 1, HCAL, self.hcal_minimum, random)
-        return _flow(events.event[tracks.row], tracks.p4, towers, ecal, hcal, random)
+        propagated = Propagated.of(events, self.field, self.radius, self.half_length)
+        eta = np.abs(pseudorapidity(propagated.position))  # tracking depends on where a particle arrives
+        tracks = Tracks.find(events, eta, propagated.inside, rng)
+        towers = Towers.fill(propagated, events, tracks)
+        ecal = self._excess(towers, 0, ECAL, self.ecal_minimum, rng)
+        hcal = self._excess(towers, 1, HCAL, self.hcal_minimum, rng)
+        return _energy_flow(events.event[tracks.row], tracks.p4, towers, ecal, hcal, rng)
 
     def _excess(
-        self, towers: Towers, part: int, table: Table, least: float, random: np.random.Generator
+        self, towers: Towers, part: int, table: Table, least: float, rng: np.random.Generator
     ) -> np.ndarray:
         """Energy [GeV] of each tower, smeared, less that of its tracks; 0 where it is too small to report."""
         deposit = towers.deposit[part]
-        smeared = log_normal(deposit, _sigma(table, towers.eta, deposit), random)
-        reported = self._kept(smeared, table, towers.eta, least)
-        return self._kept(reported - towers.tracked[part], table, towers.eta, least)
+        smeared = log_normal(deposit, _sigma(table, towers.eta, deposit), rng)
+        reported = self._reported(smeared, table, towers.eta, least)
+        return self._reported(reported - towers.tracked[part], table, towers.eta, least)
 
-    def _kept(self, energy: np.ndarray, table: Table, eta: np.ndarray, least: float) -> np.ndarray:
+    def _reported(self, energy: np.ndarray, table: Table, eta: np.ndarray, least: float) -> np.ndarray:
         floor = np.maximum(least, self.significance * _sigma(table, eta, np.maximum(energy, 0)))
         return np.where(energy >= floor, energy, 0.0)
 
@@ -78,23 +81,23 @@ def _sigma(table: Table, eta: np.ndarray, energy: np.ndarray) -> np.ndarray:
     return np.sqrt((constant[row] * energy) ** 2 + stochastic[row] ** 2 * energy + noise[row] ** 2)
 
 
-def _flow(
+def _energy_flow(
     event: np.ndarray,
-    seen: np.ndarray,
+    tracks: np.ndarray,
     towers: Towers,
     ecal: np.ndarray,
     hcal: np.ndarray,
-    random: np.random.Generator,
+    rng: np.random.Generator,
 ) -> Objects:
     """Tracks and, at one place drawn in each tower, its electromagnetic and its hadronic excess."""
-    eta, phi = towers.somewhere(random)
+    eta, phi = towers.sample_position(rng)
     rows = np.concatenate([np.flatnonzero(ecal), np.flatnonzero(hcal)])
     pt = np.concatenate([ecal[ecal > 0], hcal[hcal > 0]]) / np.cosh(eta[rows])
     return _massless(
         np.concatenate([event, towers.event[rows]]),
-        np.concatenate([transverse(seen), pt]),
-        np.concatenate([pseudorapidity(seen), eta[rows]]),
-        np.concatenate([azimuth(seen), phi[rows]]),
+        np.concatenate([transverse(tracks), pt]),
+        np.concatenate([pseudorapidity(tracks), eta[rows]]),
+        np.concatenate([azimuth(tracks), phi[rows]]),
     )
 
 

@@ -1,8 +1,13 @@
-"""One shard of generated jets: half top, half QCD, shuffled; the same number and settings give the same bytes."""
+"""Generated jets in shards: half top, half QCD, shuffled; the same number and settings give the same bytes.
+
+``Recipe`` makes one shard, ``JetGenerator`` (the command ``liesmith jets``) many of them in several processes.
+"""
 
 import contextlib
+import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -28,6 +33,10 @@ __all__ = ["JetGenerator", "Recipe", "State", "parse_shards"]
 State = str  # "missing", "damaged" or "done"
 LABELS: dict[Kind, int] = {"top": 1, "qcd": 0}
 PACKAGES = ("pythia8mc", "fastjet", "awkward", "numpy")
+NEEDED = ("pythia8mc", "fastjet", "awkward", "vector")
+LAST_SHARD = 99_999  # names of files have five digits
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +44,11 @@ class Recipe:
     """How shards are made.
 
     Args:
-        jets: number of jets in a shard, even. seed: of all shards; each has its own stream of it.
-        batch: events made at a time. detector, selection: see there.
+        jets: number of jets in a shard, even.
+        seed: of all shards; each has its own random stream, from the seed and its number.
+        batch: events made at a time.
+        detector: in which events are simulated.
+        selection: of jets.
     """
 
     jets: int = 1000
@@ -47,9 +59,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.jets < 2 or self.jets % 2:
-            raise ValueError(f"a shard is half top, half QCD: wanted an even number of jets, got {self.jets}")
+            raise ValueError(f"a shard is half top, half QCD, so jets must be even, got {self.jets}")
         if self.seed < 0 or self.batch < 1:
-            raise ValueError(f"wanted seed >= 0 and batch >= 1, got {self.seed} and {self.batch}")
+            raise ValueError(
+                f"seed must be at least 0 and batch at least 1, got {self.seed} and {self.batch}"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the jets, as ``json`` can write it; lists for tuples."""
@@ -74,11 +88,11 @@ class Recipe:
         except ValueError:
             return "damaged"
         if (about.get("settings"), about.get("shard")) != (self.settings(), number):
-            raise ValueError(f"{path} was made with other settings; give another folder, or remove it")
+            raise ValueError(f"{path} was made with other settings; give another --out, or remove it")
         return "done"
 
     def make(self, folder: Path, number: int, made: Callable[[int], None] = lambda n: None) -> None:
-        """Generate shard ``number`` and write it; ``made`` hears of every few new jets.
+        """Generate shard ``number`` and write it; ``made`` is called with the number of new jets, every few.
 
         Raises ``ImportError`` without the extra.
         """
@@ -97,29 +111,26 @@ class Recipe:
 
     def _generate(self, kind: Kind, number: int, made: Callable[[int], None]) -> list[np.ndarray]:
         """Constituents of half a shard's jets of one kind."""
-        random = np.random.default_rng([self.seed, number, LABELS[kind]])
-        wanted, jets = self.jets // 2, []
-        for events in collisions(kind, int(random.integers(1, LARGEST_SEED + 1)), self.batch):
-            found = self.selection.jets(self.detector.see(events, random), events, matched=kind == "top")
-            made(min(len(found), wanted - len(jets)))
+        rng = np.random.default_rng([self.seed, number, LABELS[kind]])
+        half, jets = self.jets // 2, []
+        for events in collisions(kind, int(rng.integers(1, LARGEST_SEED + 1)), self.batch):
+            found = self.selection.jets(self.detector.simulate(events, rng), events, matched=kind == "top")
+            made(min(len(found), half - len(jets)))
             jets += found
-            if len(jets) >= wanted:
+            if len(jets) >= half:
                 break
-        return jets[:wanted]
-
-
-NEEDED = ("pythia8mc", "fastjet", "awkward", "vector")
+        return jets[:half]
 
 
 @dataclass(kw_only=True)
 class JetGenerator:
     """Makes shards of jets; those that are there and whole are kept, damaged ones are made again.
 
-    A shard is the same whoever makes it, so processes and machines share the work by their ranges.
+    A shard depends on its number and the settings alone, so processes and machines may share the work by ranges.
 
     Args:
         out: folder of the shards.
-        shards: their numbers: "0..9" is ten of them, both ends included; "7" is one.
+        shards: their numbers: "0..9" is ten of them, both ends included; "7" is one; 99999 is the last.
         workers: processes that work side by side; one for each idle core.
         jets_per_shard: half of them top, half QCD.
         seed: of everything random.
@@ -133,28 +144,32 @@ class JetGenerator:
     seed: int = 0
     progress: bool = True
 
-    def run(self, tell: Callable[[str], None] = lambda line: None) -> int:
-        """Make what is missing; returns the number of shards made.
+    def run(self) -> int:
+        """Make what is missing. A run that is killed loses at most its unfinished shards.
 
-        A run that is killed loses at most its unfinished shards. Raises ``ImportError`` without the extra and
-        ``ValueError`` for a wrong range or a folder of other settings.
+        Returns:
+            The number of shards made.
+
+        Raises:
+            ImportError: without the extra ``jets``.
+            ValueError: for a wrong range or a folder of other settings.
         """
         numbers = parse_shards(self.shards)
         if self.workers < 1:
-            raise ValueError(f"wanted at least one worker, got {self.workers}")
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
         recipe = Recipe(jets=self.jets_per_shard, seed=self.seed)
         states = {number: recipe.state(self.out, number) for number in numbers}
         todo = [number for number, state in states.items() if state != "done"]
         for number in (number for number in todo if states[number] == "damaged"):
-            tell(f"{shard_path(self.out, number)} is damaged; it is made again")
+            log.warning("%s is damaged; it is made again", shard_path(self.out, number))
         if todo:
-            _check_extra()
+            check_extra()
             self._work(recipe, todo, len(numbers))
-        tell(f"{len(todo)} shards made, {len(numbers) - len(todo)} were there; they are in {self.out}.")
+        log.info("%d of %d shards made, the others were there: %s", len(todo), len(numbers), self.out)
         return len(todo)
 
     def _work(self, recipe: Recipe, todo: list[int], n_shards: int) -> None:
-        """Let processes take numbers from one queue and tell of their jets in another."""
+        """Let processes take numbers from one queue and report jets in another."""
         context = multiprocessing.get_context("spawn")
         numbers, made = context.Queue(), context.Queue()
         n = min(self.workers, len(todo))
@@ -174,13 +189,13 @@ class JetGenerator:
 
 
 def _watch(workers: list[Any], made: Any, bar: tqdm) -> None:
-    """Move the bar until all are done; raises what a worker met, or ``OSError`` where one was killed."""
+    """Advance the bar until all are done; raises what a worker raised, or ``OSError`` where one was killed."""
     while any(worker.is_alive() for worker in workers) or not made.empty():
         with contextlib.suppress(Empty):
-            news = made.get(timeout=0.5)
-            if isinstance(news, Exception):
-                raise news
-            bar.update(news)
+            jets = made.get(timeout=0.5)
+            if isinstance(jets, Exception):
+                raise jets
+            bar.update(jets)
         codes = {worker.exitcode for worker in workers} - {None, 0}
         if codes:
             raise OSError(
@@ -189,25 +204,27 @@ def _watch(workers: list[Any], made: Any, bar: tqdm) -> None:
 
 
 def parse_shards(text: str) -> range:
-    """ "3..7" as 3, 4, 5, 6, 7 and "3" as 3. Raises ``ValueError`` for anything else."""
-    first, _, last = text.partition("..")
-    try:
-        numbers = range(int(first), int(last or first) + 1)
-    except ValueError:
-        numbers = range(0)
-    if not numbers or numbers.start < 0:
+    """Numbers of shards: "3..7" is 3, 4, 5, 6, 7 and "3" is 3; ``ValueError`` for anything else."""
+    match = re.fullmatch(r"(\d{1,20})(?:\.\.(\d{1,20}))?", text)
+    numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+    if not numbers:
         raise ValueError(f"shards must be a range such as 0..9, both ends included, got {text!r}")
+    if numbers[-1] > LAST_SHARD:
+        raise ValueError(
+            f"shards are numbered 0 to {LAST_SHARD}, got {text!r}; a shard may hold more jets instead"
+        )
     return numbers
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raises ``ImportError`` where a package that generates jets is absent."""
     absent = [name for name in NEEDED if find_spec(name) is None]
     if absent:
         raise missing_extra(ImportError(f"no {', '.join(absent)}"))
 
 
 def _worker(recipe: Recipe, folder: Path, numbers: Any, made: Any) -> None:
-    _settle()
+    _isolate()
     try:
         while (number := numbers.get()) is not None:
             recipe.make(folder, number, made.put)
@@ -215,8 +232,8 @@ def _worker(recipe: Recipe, folder: Path, numbers: Any, made: Any) -> None:
         made.put(ValueError(str(error)))
 
 
-def _settle() -> None:
-    """In a worker: end at Ctrl-C or with the parent, without a word, and keep FastJet's banner off the screen."""
+def _isolate() -> None:
+    """In a worker: end silently at Ctrl-C or with the parent, and keep FastJet's banner off the screen."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -80,11 +80,11 @@ def _pythia(kind: Kind, seed: int) -> Any:
     if kind not in SETTINGS:
         raise ValueError(f"unknown kind of events {kind!r}; choose from {sorted(SETTINGS)}")
     if not 1 <= seed <= LARGEST_SEED:
-        raise ValueError(f"Pythia wants a seed from 1 to {LARGEST_SEED}, got {seed}")
+        raise ValueError(f"Pythia takes a seed from 1 to {LARGEST_SEED}, got {seed}")
     pythia = pythia8mc.Pythia("", False)
     for line in (*SETTINGS[kind], "Random:setSeed = on", f"Random:seed = {seed}"):
         if not pythia.readString(line):
-            raise ValueError(f"Pythia refused the setting {line!r}; this release wants another name for it")
+            raise ValueError(f"Pythia refused the setting {line!r}; this release has another name for it")
     if not pythia.init():
         raise RuntimeError(f"Pythia could not be started for {kind} events")
     return pythia

@@ -18,10 +18,12 @@ class Selection:
     """The leading jet of an event, where it is in the window (the reference set's, arXiv 1902.09914).
 
     Args:
-        radius: of anti-kT clustering (arXiv 0802.1189).
-        pt_min, pt_max: open window of the jet's pT [GeV]. eta_max: of its |eta|.
+        radius: of anti-kT clustering (Cacciari, Salam, Soyez 2008, arXiv 0802.1189).
+        pt_min: least pT of the jet [GeV], excluded.
+        pt_max: largest pT of the jet [GeV], excluded.
+        eta_max: largest |eta| of the jet, excluded.
         matching: a top jet has the top, its b and both quarks of its W this close to its axis.
-        most: constituents kept, hardest first.
+        most: constituents of a jet at most, the hardest.
     """
 
     radius: float = 0.8
@@ -68,8 +70,8 @@ class Selection:
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """sqrt(d eta^2 + d phi^2) of directions (..., 3)."""
-    turn = azimuth(a) - azimuth(b)
-    return np.hypot(pseudorapidity(a) - pseudorapidity(b), np.arctan2(np.sin(turn), np.cos(turn)))
+    phi = azimuth(a) - azimuth(b)
+    return np.hypot(pseudorapidity(a) - pseudorapidity(b), np.arctan2(np.sin(phi), np.cos(phi)))
 
 
 def _extra() -> tuple[Any, Any]:

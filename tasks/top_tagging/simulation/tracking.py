@@ -26,45 +26,49 @@ RESOLUTION = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tracks:
-    """k tracks: ``row`` (k,) of the particle; ``p4`` (k, 4) (E, px, py, pz) as measured, ``sigma`` (k,) of E [GeV]."""
+    """k tracks.
+
+    Args:
+        row: number of the particle (k,).
+        p4: (E, px, py, pz) as measured [GeV], (k, 4).
+        sigma: standard deviation of E [GeV], (k,).
+    """
 
     row: np.ndarray
     p4: np.ndarray
     sigma: np.ndarray
 
     @classmethod
-    def find(
-        cls, events: Events, eta: np.ndarray, inside: np.ndarray, random: np.random.Generator
-    ) -> "Tracks":
-        """Tracks of particles that arrive at |eta| (m,), where ``inside`` (m,) allows one.
+    def find(cls, events: Events, eta: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> "Tracks":
+        """Tracks of particles that reach the calorimeter at |eta| (m,) and begin ``inside`` (m,) the tracker.
 
         pT is drawn log-normally about the true one; direction and mass are kept.
         """
-        row = np.flatnonzero(_found(events, eta, random) & inside)
+        row = np.flatnonzero(_found(events, eta, rng) & inside)
         true, pt = events.p4[row], transverse(events.p4[row])
         resolution = _resolution(np.abs(events.pdg[row]) == MUON, pt, eta[row])
-        p3 = true[:, 1:] * (log_normal(pt, resolution * pt, random) / pt)[:, None]
+        p3 = true[:, 1:] * (log_normal(pt, resolution * pt, rng) / pt)[:, None]
         mass2 = np.maximum(true[:, 0] ** 2 - np.square(true[:, 1:]).sum(axis=1), 0)
         energy = np.sqrt(mass2 + np.square(p3).sum(axis=1))
         return cls(row=row, p4=np.column_stack([energy, p3]), sigma=resolution * energy)
 
 
-def log_normal(mean: np.ndarray, sigma: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def log_normal(mean: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One draw for each positive mean, of that mean and deviation; 0 stays 0."""
     safe = np.where(mean > 0, mean, 1.0)
     width = np.sqrt(np.log1p((sigma / safe) ** 2))
-    drawn = safe * np.exp(width * random.standard_normal(len(mean)) - width**2 / 2)
+    drawn = safe * np.exp(width * rng.standard_normal(len(mean)) - width**2 / 2)
     return np.where(mean > 0, drawn, 0.0)
 
 
-def _found(events: Events, eta: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _found(events: Events, eta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     number, pt = np.abs(events.pdg), transverse(events.p4)
     electron, muon = number == ELECTRON, number == MUON
-    chance = np.zeros(len(pt))
+    efficiency = np.zeros(len(pt))
     for name, mine in (("hadron", ~electron & ~muon), ("electron", electron), ("muon", muon)):
         for least, central, forward in EFFICIENCY[name]:
-            chance = np.where(mine & (pt > least), np.where(eta <= 1.5, central, forward), chance)
-    return (events.charge != 0) & (eta <= 2.5) & (random.random(len(pt)) < chance)
+            efficiency = np.where(mine & (pt > least), np.where(eta <= 1.5, central, forward), efficiency)
+    return (events.charge != 0) & (eta <= 2.5) & (rng.random(len(pt)) < efficiency)
 
 
 def _resolution(muon: np.ndarray, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:

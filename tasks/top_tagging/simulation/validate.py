@@ -1,4 +1,4 @@
-"""Are generated jets like those they stand in for? ``python -m tasks.top_tagging.simulation.validate JETS --help``."""
+"""Generated jets compared with a sample of known properties: ``python -m`` this file, with ``--help``."""
 
 import itertools
 import json
@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from cyclopts import App, Parameter
 from safetensors.torch import load_file
-from scipy.stats import rankdata
 from torch import Tensor
 
-from equivariant import load_lorentznet
 from tasks.common.results import environment
-from tasks.top_tagging.data.batches import Pad
-from tasks.top_tagging.data.jets import Jets
+from tasks.top_tagging.data.jets import CAP, Jets
 from tasks.top_tagging.data.shards import load_jets, read_shard
 from tasks.top_tagging.simulation.detector import Detector
 from tasks.top_tagging.simulation.pythia import Kind, collisions
 from tasks.top_tagging.simulation.selection import Selection
+from tasks.top_tagging.tagging.metrics import accuracy, auc
+from tasks.top_tagging.tagging.models import published_tagger
+from tasks.top_tagging.tagging.trainer import tagger_scores
 
-__all__ = ["Fidelity", "auc", "describe_jets", "published_scores"]
+__all__ = ["Fidelity", "bootstrap_errors", "describe_jets", "published_scores"]
 
-# Measured on a sample whose published-network scores are known; (value, how far off is still alike).
+# Measured on a sample that the published network classifies as it does the reference set; (value, tolerance).
 EXPECTED = {
     "top.constituents": (53.7, 1.5),
     "top.constituents_std": (13.7, 1.0),
@@ -43,13 +43,13 @@ EXPECTED = {
 
 @dataclass(kw_only=True)
 class Fidelity:
-    """Measures jets and, where weights are given, what the published LorentzNet says of them.
+    """Measures jets and, where weights are given, how well the published LorentzNet classifies them.
 
     Args:
         weights: the published weights, .safetensors.
         other: a second sample to measure in the same way.
-        network_jets: so many jets go through the network.
-        rate_batches: batches of 500 events of each kind, to measure rates; 0 leaves them out.
+        network_jets: number of jets that the network classifies.
+        rate_batches: batches of 500 events of each kind, to measure rates; 0 skips them.
         out: file of the result.
     """
 
@@ -78,12 +78,12 @@ class Fidelity:
         if self.weights is not None:
             some = jets[: self.network_jets]
             scores = published_scores(some, load_file(self.weights))
-            found["published"] = judge(scores, some.label)
+            found["published"] = bootstrap_errors(scores, some.label)
         return found
 
 
 def describe_jets(jets: Jets) -> dict[str, Any]:
-    """Constituents and masses [GeV] of both classes, and how well mass alone tells them apart."""
+    """Constituents and masses [GeV] of both classes, and the AUC of the mass alone."""
     found: dict[str, Any] = {"jets": len(jets), "digest": jets.digest, "tally": str(jets.tally())}
     mass = jets.masses()
     for name, y in (("top", 1), ("qcd", 0)):
@@ -99,66 +99,43 @@ def describe_jets(jets: Jets) -> dict[str, Any]:
 
 
 def published_scores(jets: Jets, weights: dict[str, Tensor], size: int = 32) -> Tensor:
-    """What the published LorentzNet says: probability of top (n,), jets of like length side by side."""
-    net = load_lorentznet(weights).float()
-    pad = Pad(dtype=torch.float32)
-    scores = torch.empty(len(jets))
-    for chosen in jets.counts.argsort().split(size):
-        batch = pad(jets[chosen])
-        with torch.no_grad():
-            scores[chosen] = net(batch.scalars, batch.p4, batch.mask).softmax(dim=-1)[:, 1]
-    return scores
+    """Probability of top (n,) by the published LorentzNet, with all constituents, ``size`` jets at once."""
+    return tagger_scores(published_tagger(weights), jets, cap=CAP, batch_size=size)
 
 
-def judge(scores: Tensor, label: Tensor, draws: int = 200) -> dict[str, float]:
+def bootstrap_errors(scores: Tensor, label: Tensor, draws: int = 200) -> dict[str, float]:
     """Accuracy and AUC with standard deviations over bootstrap draws."""
-    right, generator = (scores > 0.5) == label.bool(), torch.Generator().manual_seed(0)
-    again = [torch.randint(len(label), (len(label),), generator=generator) for _ in range(draws)]
-    return {
-        "jets": len(label),
-        "accuracy": float(right.double().mean()),
-        "accuracy_std": float(np.std([float(right[i].double().mean()) for i in again])),
-        "auc": auc(scores, label),
-        "auc_std": float(np.std([auc(scores[i], label[i]) for i in again])),
-    }
-
-
-def auc(scores: Tensor, label: Tensor) -> float:
-    """Probability that a top scores above a QCD jet; ties count half. NaN without both classes."""
-    top = label.numpy() == 1
-    n_top, n_qcd = int(top.sum()), int((~top).sum())
-    if not n_top or not n_qcd:
-        return float("nan")
-    ranks = rankdata(scores.numpy())
-    return float((ranks[top].sum() - n_top * (n_top + 1) / 2) / (n_top * n_qcd))
+    rng = torch.Generator().manual_seed(0)
+    again = [torch.randint(len(label), (len(label),), generator=rng) for _ in range(draws)]
+    found: dict[str, float] = {"jets": len(label)}
+    for name, measure in (("accuracy", accuracy), ("auc", auc)):
+        found[name] = measure(scores, label)
+        found[f"{name}_std"] = float(np.std([measure(scores[i], label[i]) for i in again]))
+    return found
 
 
 def rates(kind: Kind, n: int, seed: int = 1) -> dict[str, float]:
     """Jets accepted per event and made per second on one core, over ``n`` batches."""
-    detector, selection, random = Detector(), Selection(), np.random.default_rng(seed)
+    detector, selection, rng = Detector(), Selection(), np.random.default_rng(seed)
     source = collisions(kind, seed)
     next(source)  # starting Pythia takes its time once
     begun, jets, events = time.perf_counter(), 0, 0
     for batch in itertools.islice(source, n):
-        jets += len(selection.jets(detector.see(batch, random), batch, matched=kind == "top"))
+        jets += len(selection.jets(detector.simulate(batch, rng), batch, matched=kind == "top"))
         events += batch.n
     return {"accepted": jets / events, "jets_per_second": jets / (time.perf_counter() - begun)}
 
 
 def _compared(found: dict[str, Any]) -> dict[str, Any]:
-    """Every expected value, the one found, and whether it is as near as it should be."""
+    """Every expected value, the one found, and whether they differ by no more than is allowed."""
     compared = {}
-    for name, (value, near) in EXPECTED.items():
-        came: Any = found
+    for name, (expected, near) in EXPECTED.items():
+        actual: Any = found
         for key in name.split("."):
-            came = came.get(key) if came is not None else None
-        if came is not None:
-            compared[name] = {
-                "expected": value,
-                "found": came,
-                "near": near,
-                "holds": abs(came - value) <= near,
-            }
+            actual = actual.get(key) if actual is not None else None
+        if actual is not None:
+            holds = abs(actual - expected) <= near
+            compared[name] = {"expected": expected, "found": actual, "near": near, "holds": holds}
     return compared
 
 

@@ -1,4 +1,4 @@
-"""What changes while a tagger is trained, one step of it, and the guards around a step."""
+"""What changes while a tagger is trained (``TaggerState``, ``Progress``), and the guards around a step."""
 
 import signal
 import tempfile
@@ -18,18 +18,18 @@ from torch.optim.swa_utils import AveragedModel
 from tasks.top_tagging.data.batches import JetBatch
 from tasks.top_tagging.tagging.models import Tagger
 
-__all__ = ["Interrupts", "Progress", "Run", "memory_advice", "on_cpu", "own_random", "save_batch"]
+__all__ = ["Interrupts", "Progress", "TaggerState", "memory_advice", "own_random", "save_batch"]
 
 
 class UncastBatch:
-    """A batch that Fabric hands on as it is: under mixed precision it would round momenta to bfloat16."""
+    """A batch that Fabric does not cast: under mixed precision it would round momenta to bfloat16."""
 
     def __init__(self, batch: JetBatch):
         self.batch = batch
 
 
 class UncastTagger(nn.Module):
-    """A tagger whose batches Fabric does not cast under mixed precision."""
+    """A tagger that takes an ``UncastBatch``."""
 
     def __init__(self, tagger: Tagger):
         super().__init__()
@@ -47,7 +47,6 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
-    training_seconds: float = 0.0
     epoch_seconds: float = 0.0
     jets: int = 0
     best_epoch: int = -1
@@ -61,12 +60,17 @@ class Progress:
         vars(self).update(state)
 
 
-class Run:
+class TaggerState:
     """A tagger, its optimizer, the average of its weights and the best of them, on the devices of a Fabric.
 
     Args:
-        fabric: a ``lightning_fabric.Fabric``. rates: learning rate and weight decay. clip: largest norm of the
-            gradient. ema: how slowly the averaged weights follow; None: they are the weights themselves.
+        fabric: a ``lightning_fabric.Fabric``.
+        tagger: what is trained.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient, or None.
+        ema: decay of the averaged weights, or None for the weights themselves.
+        seed: of dropout.
     """
 
     def __init__(
@@ -125,21 +129,16 @@ class Run:
 
     def epoch_loss(self, jets: int) -> float:
         """Mean loss over the epoch, of all processes; starts the next sum."""
-        self._reduce_total()
+        if self.fabric.world_size > 1:
+            torch.distributed.all_reduce(self.total)
         loss = float(self.total) / jets
         self.total.zero_()
         return loss
 
     def gather_total(self) -> None:
         """The first process holds the sum of all, the others none of it."""
-        self._reduce_total()
-        self._first_keeps_total()
-
-    def _reduce_total(self) -> None:
         if self.fabric.world_size > 1:
             torch.distributed.all_reduce(self.total)
-
-    def _first_keeps_total(self) -> None:
         if self.fabric.global_rank:
             self.total.zero_()
 
@@ -157,7 +156,7 @@ class Run:
         state |= {"best": self.best, "total": self.total}
         if self.averaged is not None:
             state["averaged"] = self.averaged.state_dict()
-        return on_cpu(state)
+        return _on_cpu(state)
 
     def load_state_dict(self, state: dict) -> None:
         self.tagger.load_state_dict(state["tagger"])
@@ -165,8 +164,8 @@ class Run:
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         self.best = {name: tensor.to(self.fabric.device) for name, tensor in state["best"].items()}
-        self.total = state["total"].to(self.fabric.device)
-        self._first_keeps_total()
+        if self.fabric.global_rank == 0:
+            self.total = state["total"].to(self.fabric.device)
 
 
 def _average(decay: float) -> Callable:
@@ -184,13 +183,13 @@ def _average(decay: float) -> Callable:
     return update
 
 
-def on_cpu(tree: Any) -> Any:
+def _on_cpu(tree: Any) -> Any:
     """The same dictionaries and lists with every tensor on the CPU, readable on any machine."""
     if isinstance(tree, Tensor):
         return tree.detach().cpu()
     if isinstance(tree, dict):
-        return {key: on_cpu(value) for key, value in tree.items()}
-    return [on_cpu(value) for value in tree] if isinstance(tree, list | tuple) else tree
+        return {key: _on_cpu(value) for key, value in tree.items()}
+    return [_on_cpu(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 class Interrupts:
@@ -239,6 +238,5 @@ def save_batch(batch: JetBatch, folder: Path | None, name: str) -> Path:
     folder = Path(tempfile.gettempdir()) if folder is None else folder
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    tensors = {key: getattr(batch, key).cpu().contiguous() for key in ("p4", "mask", "scalars", "label")}
-    save_file(tensors, path)
+    save_file({key: tensor.cpu().contiguous() for key, tensor in vars(batch).items()}, path)
     return path

@@ -1,45 +1,41 @@
-"""What scores of a tagger are worth: accuracy, AUC, background rejection 1/eps_B and calibration, with intervals.
+"""Measures of a tagger's scores: accuracy, AUC, background rejection 1/eps_B and calibration, with intervals.
 
-Intervals are central 90 % of a bootstrap over the test jets, stratified by class; draws are the same for all
-scores of the same jets and seed, so differences between two taggers are paired. They know nothing of how a
-figure changes from one training to the next.
+``auc`` and ``accuracy`` are the point values, ``roc`` and ``calibration`` the curves, ``measure`` all of it with
+intervals, ``auc_difference`` the comparison of two taggers. Intervals are the central 90 % of a bootstrap over the
+test jets, stratified by class; the draws are the same for all scores of the same jets and seed, so differences
+between two taggers are paired. They do not contain how a figure changes from one training to the next.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from scipy.stats import beta
 from torch import Tensor
 
 from discover.validation.evidence import Estimate
 
-__all__ = [
-    "DRAWS",
-    "EFFICIENCIES",
-    "FEW",
-    "Curve",
-    "Measures",
-    "Rejection",
-    "auc_difference",
-    "calibration",
-    "measure",
-    "roc",
-]
+__all__ = ["DRAWS", "EFFICIENCIES", "FEW", "Curve", "Measures", "Rejection", "accuracy", "auc", "auc_difference",
+           "calibration", "measure", "roc"]  # fmt: skip
 
 EFFICIENCIES = (0.3, 0.5)  # of top jets, where background rejections are quoted
 DRAWS = 500
 BINS = 15
 FEW = 10  # background jets below which a rejection is only bounded
 CHUNK = 4_000_000  # numbers of one block of draws
+ROUNDING = 1e-12  # of an efficiency
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
     """1/eps_B where ``efficiency`` of the top jets pass.
 
-    ``estimate`` has infinite parts where no QCD jet passes; ``passed`` of ``background`` QCD jets do. ``at_least``
-    is the one-sided 95 % lower bound of Clopper and Pearson (1934), finite always.
+    Args:
+        efficiency: eps_S, the share of top jets that pass.
+        estimate: 1/eps_B with its interval; parts are infinite where no QCD jet passes.
+        passed: QCD jets that pass.
+        background: QCD jets in all.
+        at_least: one-sided 95 % lower bound (Clopper and Pearson 1934), always finite.
     """
 
     efficiency: float
@@ -78,27 +74,88 @@ class Curve:
     y: Tensor
 
 
-def measure(scores: Tensor, label: Tensor, *, draws: int = DRAWS, seed: int = 0) -> Measures:
-    """All measures of scores (n,), probabilities of top, against labels (n,), 1 for top and 0 for QCD.
+def accuracy(scores: Tensor, label: Tensor) -> float:
+    """Share of scores (n,) on their label's side of 0.5."""
+    return float(((scores > 0.5) == label.bool()).double().mean())
 
-    Raises ``ValueError`` for scores that are no probabilities (NaN too), other labels, or one class only;
-    ``ImportError`` without scikit-learn.
+
+def auc(scores: Tensor, label: Tensor) -> float:
+    """Area under the ROC curve: the probability that a top jet scores above a QCD jet; ties count half.
+
+    Args:
+        scores: any numbers (n,).
+        label: 1 for top, 0 for QCD (n,).
+
+    Returns:
+        The area; NaN without both classes or for scores that are NaN.
+
+    Example:
+        >>> auc(torch.tensor([0.9, 0.4, 0.6, 0.1]), torch.tensor([1, 1, 0, 0]))
+        0.75
+    """
+    if len(label.unique()) < 2 or bool(scores.isnan().any()):
+        return float("nan")
+    return float(_Ranking(scores, label).auc(_once(label)))
+
+
+def roc(scores: Tensor, label: Tensor) -> Curve:
+    """Efficiency of top (x) and of QCD (y) at every threshold from the highest down; ties pass together."""
+    scores, label = _checked(scores, label)
+    top, qcd = (
+        torch.cat([n.new_zeros(1), n[0] / n[0, -1]]) for n in _Ranking(scores, label).passing(_once(label))
+    )
+    return Curve(x=top, y=qcd)
+
+
+def calibration(scores: Tensor, label: Tensor, bins: int = BINS) -> Curve:
+    """Mean score (x) and share of top jets (y) in ``bins`` equal intervals of the score; empty ones are left out."""
+    scores, label = _checked(scores, label)
+    inside = _bins(scores, bins)
+    counts, score, top = (
+        torch.zeros(bins).double().index_add(0, inside, values)
+        for values in (torch.ones_like(scores), scores, label.double())
+    )
+    there = counts > 0
+    return Curve(x=score[there] / counts[there], y=top[there] / counts[there])
+
+
+def measure(scores: Tensor, label: Tensor, *, draws: int = DRAWS, seed: int = 0) -> Measures:
+    """All measures of a tagger's scores.
+
+    Args:
+        scores: probabilities of top (n,).
+        label: 1 for top, 0 for QCD (n,).
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        Every measure with its interval.
+
+    Raises:
+        ValueError: for scores that are no probabilities (NaN too), other labels, or one class only.
     """
     scores, label = _checked(scores, label)
-    ranked = _Ranked(scores, label)
-    exact = ranked.statistics(torch.ones(1, len(label), dtype=torch.float64))
-    drawn = [ranked.statistics(counts) for counts in _resampled(label, draws, seed)]
-    spread = {name: torch.cat([part[name] for part in drawn], dim=-1) for name in exact}
-    curve, area = roc(scores, label), _area(scores, label)
+    ranking = _Ranking(scores, label)
+    right = ((scores > 0.5) == label.bool()).double()
+    excess = torch.zeros(len(scores), BINS, dtype=torch.float64)
+    excess[torch.arange(len(scores)), _bins(scores, BINS)] = label - scores
+
+    def statistics(times: Tensor) -> Tensor:
+        n = times.sum(1)
+        calibration_error = (times @ excess).abs().sum(1) / n
+        return torch.stack(
+            [times @ right / n, ranking.auc(times), calibration_error, *ranking.background(times)]
+        )
+
+    value = statistics(_once(label))[:, 0].tolist()
+    spread = torch.cat([statistics(times) for times in _resampled(label, draws, seed)], dim=1)
+    qcd = int((label == 0).sum())
     return Measures(
         jets=len(label),
-        accuracy=_estimate(float(exact["accuracy"]), spread["accuracy"]),
-        auc=_estimate(area, spread["auc"]),
-        rejections=tuple(
-            _rejection(efficiency, curve, label, spread["background"][i])
-            for i, efficiency in enumerate(EFFICIENCIES)
-        ),
-        calibration_error=_reflected(float(exact["calibration_error"]), spread["calibration_error"]),
+        accuracy=_estimate(value[0], spread[0]),
+        auc=_estimate(value[1], spread[1]),
+        calibration_error=_reflected(value[2], spread[2]),
+        rejections=tuple(map(_rejection, EFFICIENCIES, value[3:], spread[3:], [qcd] * len(EFFICIENCIES))),
     )
 
 
@@ -107,41 +164,36 @@ def auc_difference(
 ) -> Estimate:
     """AUC of ``scores`` minus AUC of ``others`` on the same jets, with the interval of a paired bootstrap.
 
-    Both (n,), or (s, n) of s trainings each, whose mean AUCs are compared. Raises as ``measure``.
-    """
-    label = _checked(scores.reshape(-1, len(label))[0], label)[1]
-    sides = [
-        [_Ranked(*_checked(row, label)) for row in side.reshape(-1, len(label))] for side in (scores, others)
-    ]
+    Args:
+        scores: probabilities of top (n,), or (s, n) of s trainings, whose mean AUC is taken.
+        others: the same of the tagger compared with, (n,) or (s', n).
+        label: 1 for top, 0 for QCD (n,).
+        draws: of the bootstrap.
+        seed: of the bootstrap.
 
-    def difference(counts: Tensor) -> Tensor:
-        mine, theirs = (torch.stack([ranked.area(counts) for ranked in side]).mean(0) for side in sides)
+    Returns:
+        The difference with its interval.
+
+    Raises:
+        ValueError: as ``measure``.
+    """
+    n = len(label)
+    sides = [[_Ranking(*_checked(row, label)) for row in side.reshape(-1, n)] for side in (scores, others)]
+    label = label.detach().cpu().long()
+
+    def difference(times: Tensor) -> Tensor:
+        mine, theirs = (torch.stack([ranking.auc(times) for ranking in side]).mean(0) for side in sides)
         return mine - theirs
 
-    value = difference(torch.ones(1, len(label), dtype=torch.float64))
-    spread = torch.cat([difference(counts) for counts in _resampled(label, draws, seed)])
-    return _estimate(float(value), spread)
+    spread = torch.cat([difference(times) for times in _resampled(label, draws, seed)])
+    return _estimate(float(difference(_once(label))), spread)
 
 
-def roc(scores: Tensor, label: Tensor) -> Curve:
-    """Efficiency of top (x) and of QCD (y) at every threshold from the highest down; ties pass together."""
-    scores, label = _checked(scores, label)
-    false, true, _ = _metrics().roc_curve(label.numpy(), scores.numpy(), drop_intermediate=False)
-    return Curve(x=torch.from_numpy(true), y=torch.from_numpy(false))
+class _Ranking:
+    """Scores in falling order, sorted once, so that statistics of resampled jets are cumulative sums.
 
-
-def calibration(scores: Tensor, label: Tensor, bins: int = BINS) -> Curve:
-    """Mean score (x) and share of top jets (y) in ``bins`` equal intervals of the score; empty ones are left out."""
-    _metrics()
-    from sklearn.calibration import calibration_curve
-
-    scores, label = _checked(scores, label)
-    share, mean = calibration_curve(label.numpy(), scores.numpy(), n_bins=bins, strategy="uniform")
-    return Curve(x=torch.from_numpy(mean), y=torch.from_numpy(share))
-
-
-class _Ranked:
-    """Scores put in falling order once, so that statistics of resampled jets are cumulative sums."""
+    ``times`` (d, n) below is how often each jet is taken in each of d draws.
+    """
 
     def __init__(self, scores: Tensor, label: Tensor):
         self.order = scores.argsort(descending=True, stable=True)
@@ -150,79 +202,57 @@ class _Ranked:
         last[:-1] = ranked[1:] != ranked[:-1]
         self.ends = last.nonzero()[:, 0]  # jets of like score pass together
         self.top = label[self.order].double()
-        self.right = ((scores > 0.5) == label.bool()).double()
-        inside = (scores * BINS).long().clamp(max=BINS - 1)
-        self.excess = torch.zeros(len(scores), BINS, dtype=torch.float64)
-        self.excess[torch.arange(len(scores)), inside] = label - scores
 
-    def statistics(self, counts: Tensor) -> dict[str, Tensor]:
-        """Of jets taken ``counts`` (d, n) times each; (d,), and background efficiencies (e, d)."""
-        top, qcd = self._efficiencies(counts)
-        n = counts.sum(1)
-        passing = [self._background(top, qcd, efficiency) for efficiency in EFFICIENCIES]
-        return {
-            "accuracy": counts @ self.right / n,
-            "auc": _trapezoids(top, qcd),
-            "background": torch.stack(passing),
-            "calibration_error": (counts @ self.excess).abs().sum(1) / n,
-        }
+    def passing(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers of top and QCD jets (d, m) that pass each threshold, from the highest down."""
+        ranked = times[:, self.order]
+        top, every = (x.cumsum(1)[:, self.ends] for x in (ranked * self.top, ranked))
+        return top, every - top
 
-    def area(self, counts: Tensor) -> Tensor:
-        """AUC (d,) of jets taken ``counts`` (d, n) times each."""
-        return _trapezoids(*self._efficiencies(counts))
+    def auc(self, times: Tensor) -> Tensor:
+        """Area (d,) under the ROC curve by the rule of trapezoids; exact, since it counts pairs."""
+        top, qcd = self.passing(times)
+        zero = torch.zeros_like(top[:, :1])
+        pairs = (qcd.diff(dim=1, prepend=zero) * (top + torch.cat([zero, top[:, :-1]], dim=1))).sum(1) / 2
+        return pairs / (top[:, -1] * qcd[:, -1])
 
-    def _efficiencies(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Of top and QCD (d, m) at every threshold from the highest down."""
-        ranked = counts[:, self.order]
-        top = (ranked * self.top).cumsum(1)
-        every = ranked.cumsum(1)
-        qcd = every - top
-        return top[:, self.ends] / top[:, -1:], qcd[:, self.ends] / qcd[:, -1:]
-
-    @staticmethod
-    def _background(top: Tensor, qcd: Tensor, efficiency: float) -> Tensor:
-        wanted = torch.full_like(top[:, :1], efficiency - 1e-12)
-        first = torch.searchsorted(top.contiguous(), wanted)
-        return qcd.gather(1, first)[:, 0]
+    def background(self, times: Tensor) -> Tensor:
+        """QCD efficiencies (e, d) where ``EFFICIENCIES`` of the top jets pass."""
+        top, qcd = (n / n[:, -1:] for n in self.passing(times))
+        at = torch.tensor(EFFICIENCIES, dtype=top.dtype).expand(len(top), -1) - ROUNDING
+        return qcd.gather(1, torch.searchsorted(top, at.contiguous())).mT
 
 
-def _trapezoids(top: Tensor, qcd: Tensor) -> Tensor:
-    """Area under top efficiency against QCD efficiency (d, m), both rising from 0."""
-    width = qcd.diff(dim=1, prepend=torch.zeros_like(qcd[:, :1]))
-    before = torch.cat([torch.zeros_like(top[:, :1]), top[:, :-1]], dim=1)
-    return (width * (top + before)).sum(1) / 2
+def _once(label: Tensor) -> Tensor:
+    return torch.ones(1, len(label), dtype=torch.float64)
+
+
+def _bins(scores: Tensor, bins: int) -> Tensor:
+    return (scores * bins).long().clamp(max=bins - 1)
 
 
 def _resampled(label: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
     """How often each jet is drawn, blocks of (d, n) float64; every draw has as many of a class as there are."""
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
-    random = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     members = [(label == kind).nonzero()[:, 0] for kind in (0, 1)]
     size = max(1, min(50, CHUNK // len(label)))
     for begin in range(0, draws, size):
-        counts = torch.zeros(min(size, draws - begin), len(label), dtype=torch.float64)
+        times = torch.zeros(min(size, draws - begin), len(label), dtype=torch.float64)
         for own in members:
-            drawn = own[torch.randint(len(own), (len(counts), len(own)), generator=random)]
-            counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
-        yield counts
+            drawn = own[torch.randint(len(own), (len(times), len(own)), generator=rng)]
+            times.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+        yield times
 
 
-def _rejection(efficiency: float, curve: Curve, label: Tensor, spread: Tensor) -> Rejection:
-    from scipy.stats import beta
-
-    background = int((label == 0).sum())
-    share = float(curve.y[int((curve.x >= efficiency - 1e-12).nonzero()[0, 0])])
+def _rejection(efficiency: float, share: float, spread: Tensor, background: int) -> Rejection:
     passed = round(share * background)
     most = 1.0 if passed == background else float(beta.ppf(0.95, passed + 1, background - passed))
-    low, high = spread.quantile(torch.tensor([0.05, 0.95]).to(spread)).tolist()
-    return Rejection(
-        efficiency=efficiency,
-        estimate=Estimate(*(1 / part if part else float("inf") for part in (share, high, low))),
-        passed=passed,
-        background=background,
-        at_least=1 / most,
-    )
+    bounds = _estimate(share, spread)
+    inverse = [1 / part if part else float("inf") for part in (share, bounds.high, bounds.low)]
+    return Rejection(efficiency=efficiency, estimate=Estimate(*inverse), passed=passed, background=background,
+                     at_least=1 / most)  # fmt: skip
 
 
 def _estimate(value: float, spread: Tensor) -> Estimate:
@@ -234,20 +264,6 @@ def _reflected(value: float, spread: Tensor) -> Estimate:
     """The basic bootstrap: draws of an absolute value lie above it by as much as it lies above the truth."""
     plain = _estimate(value, spread)
     return Estimate(value, max(0.0, 2 * value - plain.high), max(value, 2 * value - plain.low))
-
-
-def _area(scores: Tensor, label: Tensor) -> float:
-    return float(_metrics().roc_auc_score(label.numpy(), scores.numpy()))
-
-
-def _metrics() -> Any:
-    try:
-        from sklearn import metrics
-    except ImportError as error:
-        raise ImportError(
-            f"measures of taggers need scikit-learn ({error}); pip install 'liesmith[train]'"
-        ) from None
-    return metrics
 
 
 def _checked(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

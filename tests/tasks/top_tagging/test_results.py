@@ -15,11 +15,10 @@ from tasks.top_tagging.plots import (
     draw_rejection,
 )
 from tasks.top_tagging.report import finish
-from tasks.top_tagging.results import PUBLISHED, TaggingOutcome, text_table
+from tasks.top_tagging.results import TaggingOutcome, text_table
 from tasks.top_tagging.runs import TaggerRun
 from tasks.top_tagging.tagging.boosts import RAPIDITIES
-
-pytest.importorskip("sklearn", reason="a study needs the extra train: pip install 'liesmith[train]'")
+from tasks.top_tagging.tagging.models import PUBLISHED
 
 N = 300
 LABEL = torch.arange(N) % 2

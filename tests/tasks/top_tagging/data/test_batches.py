@@ -7,11 +7,9 @@ from conftest import EXACT, SHARED
 from torch.utils.data import DataLoader
 
 from equivariant import LieGNNBlock, LieGNNConv, catalogue
-from tasks.top_tagging import BEAMS, JetDataset, JetGraphs, Pad, node_scalars
-from tasks.top_tagging.data import batches
+from tasks.top_tagging import BEAMS, JetDataset, JetGraphs, Pad, batches, node_scalars
 from tasks.top_tagging.data.batches import fully_connected
-
-MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])).double()
+from tasks.top_tagging.data.jets import MINKOWSKI
 
 
 @pytest.fixture(scope="module")

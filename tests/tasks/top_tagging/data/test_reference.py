@@ -58,14 +58,16 @@ def test_a_compressed_table_in_another_order_of_columns_is_read(tmp_path, real):
 def test_chunks_cover_the_file(tmp_path, real):
     parts = list(write(tmp_path / "test.h5", real).chunks(10))
     assert [len(part) for part in parts] == [10, 10, 5]
+    assert [len(part) for part in write(tmp_path / "test.h5", real).chunks(10, end=12)] == [10, 2]
     assert torch.equal(torch.cat([part.p3 for part in parts]), real.p3)
 
 
-def test_conversion_gives_shards_and_keeps_what_is_there(tmp_path, real):
-    reference, said = write(tmp_path / "test.h5", real), []
-    tally = reference.convert(tmp_path / "out", 10, said.append)
+def test_conversion_gives_shards_and_keeps_what_is_there(tmp_path, real, caplog):
+    caplog.set_level("INFO")
+    reference = write(tmp_path / "test.h5", real)
+    tally = reference.convert(tmp_path / "out", 10)
     assert (tally.jets, tally.single) == (25, 5)
-    assert len(said) == 3
+    assert len(caplog.messages) == 3
     assert load_jets(tmp_path / "out").digest == real.digest
     first, second, _ = sorted((tmp_path / "out").iterdir())
     second.write_bytes(second.read_bytes()[:-4])
@@ -84,13 +86,12 @@ def test_a_folder_of_other_jets_is_not_written_over(tmp_path, real):
     assert load_jets(tmp_path / "new").digest == real[:20].digest
 
 
-def test_masses_are_counted_where_they_are_dropped(tmp_path, real):
+def test_masses_are_counted_where_they_are_dropped(tmp_path, real, caplog):
     def heavier(values):
         values[4, 0, 0] *= 1.01
 
-    said = []
-    write(tmp_path / "test.h5", real, heavier).convert(tmp_path / "out", 100, said.append)
-    assert said[-1].startswith("1 constituents have a mass")
+    write(tmp_path / "test.h5", real, heavier).convert(tmp_path / "out", 100)
+    assert caplog.messages[-1].startswith("1 constituents have a mass")
 
 
 def test_an_empty_jet_is_read(tmp_path, jets):

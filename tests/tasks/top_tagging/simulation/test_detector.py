@@ -9,7 +9,7 @@ from conftest import EXACT
 
 from tasks.top_tagging.simulation.calorimeter import EDGES, WIDTH, Towers
 from tasks.top_tagging.simulation.detector import ECAL, HCAL, Detector, _sigma
-from tasks.top_tagging.simulation.propagation import LIGHT, Flight, azimuth, pseudorapidity, transverse
+from tasks.top_tagging.simulation.propagation import LIGHT, Propagated, azimuth, pseudorapidity, transverse
 from tasks.top_tagging.simulation.pythia import Events, _decays
 from tasks.top_tagging.simulation.tracking import Tracks, log_normal
 
@@ -50,8 +50,8 @@ def crowd(n=400, seed=0) -> Events:
     )
 
 
-def flown(events) -> Flight:
-    return Flight.of(events, 2.0, 1.15, 3.51)
+def flown(events) -> Propagated:
+    return Propagated.of(events, 2.0, 1.15, 3.51)
 
 
 def test_neutral_particles_fly_straight():
@@ -107,14 +107,14 @@ def test_the_path_from_any_vertex_is_that_of_small_steps(charge):
 def test_particles_made_outside_are_not_seen():
     events = made(50.0, 0.0, 0.0, 130, 0, [[1.2, 0, 0]])
     assert not flown(events).inside.any()
-    assert len(SHARP.see(events, np.random.default_rng(0)).p3) == 0
+    assert len(SHARP.simulate(events, np.random.default_rng(0)).p3) == 0
 
 
 def towers_of(events, tracked=()):
     tracks = Tracks(
         row=np.array(tracked, dtype=int), p4=events.p4[list(tracked)], sigma=np.ones(len(tracked))
     )
-    return Towers.hit(flown(events), events, tracks)
+    return Towers.fill(flown(events), events, tracks)
 
 
 def test_towers_hold_the_energy_by_kind():
@@ -143,7 +143,7 @@ def test_a_particle_lies_in_its_tower():
     width = WIDTH * np.where(np.abs(towers.eta) > 2.5, 2, 1)
     assert (towers.sector * WIDTH - math.pi <= phi + EXACT).all()
     assert (phi <= towers.sector * WIDTH - math.pi + width + EXACT).all()
-    spot = towers.somewhere(random)
+    spot = towers.sample_position(random)
     assert (np.abs(spot[0] - eta) <= np.diff(EDGES)[towers.row]).all()
     assert (np.abs(spot[1] - phi) <= width).all()
 
@@ -193,7 +193,7 @@ def test_tracks_are_smeared_by_their_resolution():
 
 
 def test_a_photon_is_seen_once_and_massless_about_where_it_is():
-    seen = Detector().see(made(50.0, 0.55, 1.0, 22, 0), np.random.default_rng(0))
+    seen = Detector().simulate(made(50.0, 0.55, 1.0, 22, 0), np.random.default_rng(0))
     assert seen.p3.dtype == np.float32
     assert len(seen.p3) == 1
     assert transverse(seen.p3)[0] == pytest.approx(50, rel=0.1)
@@ -203,7 +203,7 @@ def test_a_photon_is_seen_once_and_massless_about_where_it_is():
 
 def test_a_charged_pion_is_mostly_one_track_with_its_direction():
     events = made(np.full(400, 10.0), 0.55, 1.0, 211, 1, event=np.arange(400))
-    seen = Detector().see(events, np.random.default_rng(0))
+    seen = Detector().simulate(events, np.random.default_rng(0))
     tracks = np.isclose(azimuth(seen.p3), 1.0, atol=1e-6)
     assert 0.9 < tracks.sum() / 400 < 0.98
     assert len(seen.p3) < 1.6 * 400
@@ -211,16 +211,16 @@ def test_a_charged_pion_is_mostly_one_track_with_its_direction():
 
 def test_towers_report_only_what_stands_out():
     photons = made(np.full(500, 0.4), 0.5, 0.0, 22, 0, event=np.arange(500))
-    assert len(Detector().see(photons, np.random.default_rng(0)).p3) < 0.2 * 500
+    assert len(Detector().simulate(photons, np.random.default_rng(0)).p3) < 0.2 * 500
     hadrons = made(np.full(500, 1.2), 0.5, 0.0, 130, 0, event=np.arange(500))
-    energy = np.linalg.norm(Detector().see(hadrons, np.random.default_rng(0)).p3, axis=1)
+    energy = np.linalg.norm(Detector().simulate(hadrons, np.random.default_rng(0)).p3, axis=1)
     assert (energy > 1.59).all()
 
 
 def test_energy_is_kept_on_the_average():
     events = crowd(4000)
     calm = made(events.p4[:, 0] * 0 + 30.0, 0.3, azimuth(events.p4), 22, 0, event=events.event)
-    seen = Detector().see(calm, np.random.default_rng(0))
+    seen = Detector().simulate(calm, np.random.default_rng(0))
     total = np.linalg.norm(seen.p3.astype(float), axis=1).sum()
     assert total == pytest.approx(calm.p4[:, 0].sum(), rel=0.01)
 
@@ -237,13 +237,13 @@ def test_a_turn_by_whole_towers_turns_what_is_seen(sectors):
         p4=np.column_stack([events.p4[:, 0], events.p4[:, 1:] @ turn.T]),
         vertex=events.vertex @ turn.T,
     )
-    one, two = (Detector().see(e, np.random.default_rng(5)) for e in (events, turned))
+    one, two = (Detector().simulate(e, np.random.default_rng(5)) for e in (events, turned))
     assert np.array_equal(one.event, two.event)
     assert np.abs(one.p3 @ turn.T - two.p3).max() < 1e-5 * np.abs(one.p3).max()
 
 
 def test_events_come_out_in_order():
-    seen = Detector().see(crowd(), np.random.default_rng(0))
+    seen = Detector().simulate(crowd(), np.random.default_rng(0))
     assert (np.diff(seen.event) >= 0).all()
 
 

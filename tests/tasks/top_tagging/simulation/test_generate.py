@@ -36,10 +36,17 @@ def test_a_range_holds_both_ends(text, numbers):
     assert list(parse_shards(text)) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "3..1", "-1..2", "a..b", "1..2..3", "0-9", "1.5"])
+@pytest.mark.parametrize("text", ["", "3..1", "-1..2", "a..b", "1..2..3", "0-9", "1.5", "1_0", "3.."])
 def test_another_range_is_refused(text):
     with pytest.raises(ValueError, match=r"0\.\.9"):
         parse_shards(text)
+
+
+def test_a_range_beyond_the_last_shard_is_refused_at_once(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["jets", "--out", str(tmp_path), "--shards", "0..99999999999"])
+    assert "numbered 0 to 99999" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -230,27 +237,29 @@ def inline(monkeypatch, jets):
 
     context = SimpleNamespace(Queue=Queue, Process=Inline)
     monkeypatch.setattr(generator_module.multiprocessing, "get_context", lambda name: context)
-    monkeypatch.setattr(generator_module, "_settle", lambda: None)
+    monkeypatch.setattr(generator_module, "_isolate", lambda: None)
     monkeypatch.setattr(Recipe, "make", make)
     monkeypatch.setattr("tasks.top_tagging.simulation.generate.version", lambda name: "1")
     monkeypatch.setattr(generator_module, "find_spec", lambda name: True)
     return asked
 
 
-def test_only_what_is_missing_or_damaged_is_made(tmp_path, inline):
+def test_only_what_is_missing_or_damaged_is_made(tmp_path, inline, caplog):
+    caplog.set_level("INFO")
+
     def run(shards):
-        said = []
-        JetGenerator(out=tmp_path, shards=shards, jets_per_shard=4, progress=False).run(said.append)
-        return said
+        caplog.clear()
+        JetGenerator(out=tmp_path, shards=shards, jets_per_shard=4, progress=False).run()
+        return caplog.messages
 
     run("0..2")
     assert inline == [0, 1, 2]
-    assert run("0..2") == [f"0 shards made, 3 were there; they are in {tmp_path}."]
+    assert run("0..2") == [f"0 of 3 shards made, the others were there: {tmp_path}"]
     shard_path(tmp_path, 1).write_bytes(b"broken")
     shard_path(tmp_path, 7).with_suffix(".part").write_bytes(b"left by a run that was killed")
-    said = run("1..3")
+    messages = run("1..3")
     assert inline == [0, 1, 2, 1, 3]
-    assert "shard-00001.safetensors is damaged" in said[0]
+    assert "shard-00001.safetensors is damaged" in messages[0]
     assert len(load_jets(tmp_path)) == 16
 
 

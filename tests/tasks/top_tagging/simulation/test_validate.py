@@ -10,11 +10,11 @@ from tasks.top_tagging import write_shard
 from tasks.top_tagging.simulation.validate import (
     EXPECTED,
     Fidelity,
-    auc,
+    bootstrap_errors,
     describe_jets,
-    judge,
     published_scores,
 )
+from tasks.top_tagging.tagging.metrics import auc
 
 
 def test_auc_is_the_share_of_pairs_in_order(generator):
@@ -26,8 +26,8 @@ def test_auc_is_the_share_of_pairs_in_order(generator):
     assert np.isnan(auc(scores, torch.ones(40)))
 
 
-def test_judgement_by_hand():
-    found = judge(torch.tensor([0.9, 0.4, 0.6, 0.1]), torch.tensor([1, 1, 0, 0]))
+def test_accuracy_and_auc_by_hand():
+    found = bootstrap_errors(torch.tensor([0.9, 0.4, 0.6, 0.1]), torch.tensor([1, 1, 0, 0]))
     assert found["accuracy"] == 0.5
     assert found["auc"] == 0.75
 
@@ -55,6 +55,6 @@ def test_the_shared_sample_is_as_expected_and_known_to_the_published_network(sha
     assert found["mass_auc"] == pytest.approx(EXPECTED["mass_auc"][0], abs=0.005)
     few = shared_jets[:200]
     weights = load_file(SHARED / "lorentznet_pretrained.safetensors")
-    seen = judge(published_scores(few, weights), few.label)
+    seen = bootstrap_errors(published_scores(few, weights), few.label)
     assert seen["accuracy"] > 0.90
     assert seen["auc"] > 0.96

@@ -7,9 +7,8 @@ from torch import nn
 
 from equivariant import LieGNN
 from tasks.top_tagging.data.batches import Pad
+from tasks.top_tagging.data.jets import MINKOWSKI
 from tasks.top_tagging.tagging.boosts import RAPIDITIES, boost, boosted, boosted_scores
-
-MINKOWSKI = torch.diag(torch.tensor([1.0, -1, -1, -1], dtype=torch.float64))
 
 
 class Net(nn.Module):

@@ -5,17 +5,7 @@ import pytest
 import torch
 from conftest import EXACT
 
-from tasks.top_tagging.tagging.metrics import (
-    EFFICIENCIES,
-    _Ranked,
-    _resampled,
-    auc_difference,
-    calibration,
-    measure,
-    roc,
-)
-
-metrics = pytest.importorskip("sklearn.metrics", reason="measures need the extra train")
+from tasks.top_tagging.tagging.metrics import EFFICIENCIES, auc, auc_difference, calibration, measure, roc
 
 
 def sample(n=400, shift=1.0, seed=0, digits=None):
@@ -82,17 +72,41 @@ def test_a_normal_shift_has_the_known_auc():
 
 
 @pytest.mark.parametrize("digits", [None, 1], ids=["plain", "ties"])
-def test_resampled_statistics_are_those_of_scikit_learn_with_weights(digits):
-    scores, label = sample(n=60, digits=digits)
-    (counts,) = _resampled(label, 7, 3)
-    assert counts[:, label == 1].sum(1).tolist() == [30.0] * 7
-    found = _Ranked(scores, label).statistics(counts)
-    for i, weights in enumerate(counts.long()):
-        repeated = torch.arange(60).repeat_interleave(weights)
-        expected = metrics.roc_auc_score(label.numpy(), scores.numpy(), sample_weight=weights.numpy())
-        assert float(found["auc"][i]) == pytest.approx(expected, abs=EXACT)
-        passing = [brute_background(scores[repeated], label[repeated], e) for e in EFFICIENCIES]
-        assert found["background"][:, i].tolist() == pytest.approx(passing)
+def test_one_draw_is_the_measure_of_the_jets_that_were_drawn(digits):
+    """With one draw the interval is a point: that of as many tops and QCD jets, drawn here in the same order."""
+    scores, label = sample(n=200, digits=digits)
+    rng = torch.Generator().manual_seed(3)
+    classes = [(label == kind).nonzero()[:, 0] for kind in (0, 1)]
+    drawn = torch.cat([own[torch.randint(100, (100,), generator=rng)] for own in classes])
+    found = measure(scores, label, draws=1, seed=3)
+    assert found.auc.low == found.auc.high == pytest.approx(brute_auc(scores[drawn], label[drawn]), abs=EXACT)
+    for efficiency, rejection in zip(EFFICIENCIES, found.rejections, strict=True):
+        passing = brute_background(scores[drawn], label[drawn], efficiency)
+        assert rejection.estimate.low == pytest.approx(1 / passing)
+
+
+@pytest.mark.parametrize("digits", [None, 1], ids=["plain", "ties"])
+def test_curves_and_areas_are_those_of_scikit_learn(digits):
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    from sklearn.calibration import calibration_curve
+
+    scores, label = sample(digits=digits)
+    false, true, _ = metrics.roc_curve(label.numpy(), scores.numpy(), drop_intermediate=False)
+    curve = roc(scores, label)
+    assert curve.x.tolist() == pytest.approx(true.tolist())
+    assert curve.y.tolist() == pytest.approx(false.tolist())
+    assert auc(scores, label) == pytest.approx(
+        metrics.roc_auc_score(label.numpy(), scores.numpy()), abs=EXACT
+    )
+    share, mean = calibration_curve(label.numpy(), scores.numpy(), n_bins=7)
+    assert calibration(scores, label, 7).x.tolist() == pytest.approx(mean.tolist())
+    assert calibration(scores, label, 7).y.tolist() == pytest.approx(share.tolist())
+
+
+def test_an_auc_needs_both_classes_and_numbers():
+    assert math.isnan(auc(torch.rand(9), torch.ones(9)))
+    assert math.isnan(auc(torch.tensor([0.1, math.nan]), torch.tensor([0, 1])))
+    assert auc(torch.tensor([175.0, 75.0, 80.0]), torch.tensor([1, 0, 1])) == 1  # a mass is a score, too
 
 
 def test_nothing_passing_is_a_bound_not_infinity():
@@ -132,8 +146,8 @@ def test_the_difference_of_several_trainings_is_of_their_means():
     label = sample()[1]
     mine = torch.stack([sample(seed=s)[0] for s in (1, 2)])
     theirs = torch.stack([sample(seed=s, shift=0.5)[0] for s in (3, 4, 5)])
-    wanted = np.mean([brute_auc(s, label) for s in mine]) - np.mean([brute_auc(s, label) for s in theirs])
-    assert auc_difference(mine, theirs, label, draws=5).value == pytest.approx(wanted, abs=EXACT)
+    expected = np.mean([brute_auc(s, label) for s in mine]) - np.mean([brute_auc(s, label) for s in theirs])
+    assert auc_difference(mine, theirs, label, draws=5).value == pytest.approx(expected, abs=EXACT)
 
 
 def test_the_curve_begins_and_ends_at_the_corners():

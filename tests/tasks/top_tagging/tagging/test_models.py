@@ -7,6 +7,7 @@ from conftest import EXACT, SINGLE
 from equivariant import catalogue
 from tasks.top_tagging import Pad
 from tasks.top_tagging.data.batches import JetBatch
+from tasks.top_tagging.data.jets import MINKOWSKI
 from tasks.top_tagging.tagging.models import (
     FEATURES,
     FORMS,
@@ -16,15 +17,13 @@ from tasks.top_tagging.tagging.models import (
     constituent_features,
 )
 
-MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])).double()
-
 
 def build(name, size=None, **settings):
     metric = MINKOWSKI if name == "LieGNN" else None
-    return build_tagger(name, size or TaggerSize.small(), metric=metric, **settings)
+    return build_tagger(name, size or TaggerSize(), metric=metric, **settings)
 
 
-def woken(name):
+def with_large_updates(name):
     """A tagger in float64 whose moves of x are of size one: a fresh one hides what it does with moved x."""
     model = build(name).double().eval()
     for block in getattr(model.net, "blocks", []):
@@ -51,7 +50,7 @@ def rotation(generator):
 
 
 def distance(name, batch, matrix):
-    model = woken(name)
+    model = with_large_updates(name)
     with torch.no_grad():
         before, after = model(batch), model(changed(batch, matrix))
     return float((after - before).norm() / before.norm())
@@ -82,7 +81,7 @@ def test_a_metric_that_was_found_is_the_one_used(jets):
     batch = Pad(dtype=torch.float32)(jets)
     found = {name: build(name)(batch) for name in ("LieGNN", "LorentzNet")}
     assert torch.equal(found["LieGNN"], found["LorentzNet"])
-    other = build_tagger("LieGNN", TaggerSize.small(), metric=torch.diag(torch.tensor(FORMS["EGNN"])))
+    other = build_tagger("LieGNN", TaggerSize(), metric=FORMS["EGNN"])
     assert torch.equal(other(batch), build("EGNN")(batch))
 
 
@@ -96,7 +95,7 @@ def test_padding_does_not_matter(name, jets):
         scalars=torch.cat([batch.scalars, torch.zeros(b, 3, 2).double()], 1),
         label=batch.label,
     )
-    model = woken(name)
+    model = with_large_updates(name)
     with torch.no_grad():
         assert torch.allclose(model(wider), model(batch), rtol=EXACT, atol=EXACT)
         alone = torch.cat([model(Pad()(jets[i])) for i in range(len(jets))])
@@ -114,7 +113,7 @@ def test_empty_and_single_jets_have_finite_logits_and_gradients(name, beams, jet
 
 
 def test_a_transformer_sees_no_beams(jets):
-    model = woken("Transformer")
+    model = with_large_updates("Transformer")
     with torch.no_grad():
         assert torch.allclose(model(Pad()(jets)), model(Pad(beams=False)(jets)), rtol=EXACT, atol=EXACT)
 
@@ -124,13 +123,16 @@ def test_the_order_of_constituents_does_not_matter(name, jets):
     batch = Pad()(jets[[0]])
     order = torch.tensor([0, 1, 6, 3, 5, 2, 4])
     mixed = replace(batch, p4=batch.p4[:, order], scalars=batch.scalars[:, order])
-    model = woken(name)
+    model = with_large_updates(name)
     with torch.no_grad():
         assert torch.allclose(model(mixed), model(batch), rtol=EXACT, atol=EXACT)
 
 
 def test_sizes_are_about_alike():
-    for size, low, high in ((TaggerSize.small(), 3_000, 20_000), (TaggerSize.full(), 220_000, 265_000)):
+    for size, low, high in (
+        (TaggerSize(), 3_000, 20_000),
+        (TaggerSize(hidden=72, layers=6, dropout=0.2), 220_000, 265_000),
+    ):
         counts = [sum(p.numel() for p in build(name, size).parameters()) for name in TAGGERS]
         assert low < min(counts)
         assert max(counts) < high
@@ -172,12 +174,12 @@ def test_angles_go_round():
 
 def test_what_cannot_be_built_is_told():
     with pytest.raises(ValueError, match=r"unknown tagger 'PELICAN'.*LorentzNet, raw"):
-        build_tagger("PELICAN", TaggerSize.small())
+        build_tagger("PELICAN", TaggerSize())
     with pytest.raises(ValueError, match="needs a metric"):
-        build_tagger("LieGNN", TaggerSize.small())
+        build_tagger("LieGNN", TaggerSize())
     with pytest.raises(ValueError, match="leave out metric"):
-        build_tagger("EGNN", TaggerSize.small(), metric=MINKOWSKI)
+        build_tagger("EGNN", TaggerSize(), metric=MINKOWSKI)
     with pytest.raises(ValueError, match=r"\(4, 4\).*got \(3, 3\)"):
-        build_tagger("LieGNN", TaggerSize.small(), metric=torch.eye(3))
+        build_tagger("LieGNN", TaggerSize(), metric=torch.eye(3))
     with pytest.raises(ValueError, match="divide hidden"):
         build_tagger("Transformer", TaggerSize(hidden=10, heads=4))

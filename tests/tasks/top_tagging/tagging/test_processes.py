@@ -17,18 +17,18 @@ TWO = """
 import sys, torch
 from pathlib import Path
 from tasks.top_tagging import load_jets
-from tasks.top_tagging.tagging.engine import Run
+from tasks.top_tagging.tagging.engine import TaggerState
 from tasks.top_tagging.tagging.models import TaggerSize, build_tagger
 from tasks.top_tagging.tagging.trainer import TaggerTrainer
 torch.set_num_threads(1)
-folder, plain = Path(sys.argv[1]), Run.step
+folder, plain = Path(sys.argv[1]), TaggerState.step
 train, validation = (load_jets(folder / f"{name}.safetensors") for name in ("train", "validation"))
 for name in ("LorentzNet", "Transformer"):
     seen = []
     def watched(self, batch, *rest):
         seen.append(batch.p4[:, 2, 1].clone())
         plain(self, batch, *rest)
-    Run.step = watched
+    TaggerState.step = watched
     model = build_tagger(name, TaggerSize(hidden=4, layers=2, heads=2))
     trainer = TaggerTrainer(epochs=2, batch_size=16, learning_rate=1e-2, cap=8, progress=False, devices=2)
     trainer.fit(model, train, validation)
@@ -41,7 +41,7 @@ def cut_off(self, batch, jets, number, rate):
     plain(self, batch, jets, number, rate)
 trainer = TaggerTrainer(epochs=2, batch_size=16, learning_rate=1e-2, cap=8, progress=False, devices=2,
                         folder=folder / "cut", checkpoint_every=3)
-for Run.step in (cut_off, plain):
+for TaggerState.step in (cut_off, plain):
     model = build_tagger("LorentzNet", TaggerSize(hidden=4, layers=2, heads=2))
     try:
         trainer.fit(model, train, validation)
@@ -62,15 +62,16 @@ def two_processes(tmp_path_factory, train, validation):
         write_shard(folder / f"{name}.safetensors", jets, {})
     script = folder / "two.py"
     script.write_text(TWO)
+    root = Path(__file__).resolve().parents[4]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*command, str(script), str(folder)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).resolve().parents[4],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=root,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:2000]
     assert done.stdout.count("cut off") == 2
     names = ("LorentzNet", "Transformer", "resumed")
     return {n: [torch.load(folder / f"{n}-{rank}.pt", weights_only=True) for rank in (0, 1)] for n in names}

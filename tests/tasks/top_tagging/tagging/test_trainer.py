@@ -8,7 +8,7 @@ from conftest import SINGLE
 from safetensors.torch import load_file
 
 from tasks.top_tagging import Jets, Pad
-from tasks.top_tagging.tagging.engine import Run
+from tasks.top_tagging.tagging.engine import TaggerState
 from tasks.top_tagging.tagging.models import TaggerSize, build_tagger
 from tasks.top_tagging.tagging.trainer import TaggerTrainer, tagger_scores
 
@@ -57,7 +57,7 @@ def test_scores_keep_the_order_of_jets(train):
     assert together.dtype == torch.float64
     assert torch.allclose(together, torch.cat([tagger_scores(model, train[i], cap=8) for i in range(70)]))
     assert len(tagger_scores(model, Jets.empty())) == 0
-    with pytest.raises(ValueError, match="cap and batch_size of at least 1, got 0"):
+    with pytest.raises(ValueError, match="cap and batch_size must be at least 1, got 0"):
         tagger_scores(model, train, cap=0)
 
 
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_weights(train, validation):
 def test_ctrl_c_waits_for_the_step_and_the_same_call_goes_on(cut, tmp_path, train, validation, monkeypatch):
     whole, again = tagger(), tagger()
     history = trainer().fit(whole, train, validation).history_
-    plain, steps = Run.step, []
+    plain, steps = TaggerState.step, []
 
     def interrupted(self, *arguments):
         steps.append(1)
@@ -86,7 +86,7 @@ def test_ctrl_c_waits_for_the_step_and_the_same_call_goes_on(cut, tmp_path, trai
             signal.raise_signal(signal.SIGINT)
         plain(self, *arguments)
 
-    monkeypatch.setattr(Run, "step", interrupted)
+    monkeypatch.setattr(TaggerState, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         trainer(folder=tmp_path).fit(again, train, validation)
     assert len(steps) == cut
@@ -99,7 +99,7 @@ def test_ctrl_c_waits_for_the_step_and_the_same_call_goes_on(cut, tmp_path, trai
 def test_a_run_killed_in_a_step_goes_on_from_its_last_checkpoint(tmp_path, train, validation, monkeypatch):
     whole, again = tagger(), tagger()
     history = trainer().fit(whole, train, validation).history_
-    plain, steps = Run.step, []
+    plain, steps = TaggerState.step, []
 
     def killed(self, *arguments):
         steps.append(1)
@@ -107,7 +107,7 @@ def test_a_run_killed_in_a_step_goes_on_from_its_last_checkpoint(tmp_path, train
         if len(steps) in (2, 9, 16):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "step", killed)
+    monkeypatch.setattr(TaggerState, "step", killed)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             trainer(folder=tmp_path, checkpoint_every=3).fit(again, train, validation)
@@ -147,14 +147,14 @@ def test_training_ends_when_it_no_longer_gets_better(train, validation):
 def test_averaged_weights_follow_the_formula(train):
     """The weights kept are the average over steps, made anew here from the weights after every step."""
     seen, model = [], tagger()
-    plain = Run.step
+    plain = TaggerState.step
 
     def watched(self, *arguments):
         plain(self, *arguments)
         seen.append({name: tensor.clone() for name, tensor in self.tagger.state_dict().items()})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "step", watched)
+        patch.setattr(TaggerState, "step", watched)
         trainer(ema=0.4).fit(model, train)
     for name, kept in model.state_dict().items():
         if not kept.is_floating_point():
