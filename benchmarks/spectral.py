@@ -49,7 +49,7 @@ def on_jets(vectors: Tensor, seed: int) -> dict[str, Any]:
     """The leading constituents (n, m, 4) of each jet, E, px, py, pz [GeV]; no labels."""
     lorentz = catalogue.lorentz()
     begun = time.process_time()
-    estimator = Spectral(seed=seed, progress=False, judge_steps=200).fit(
+    estimator = Spectral(seed=seed, progress=False, evaluation_steps=200).fit(
         vectors, coordinates=lorentz.coordinates
     )
     seconds = time.process_time() - begun

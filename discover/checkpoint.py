@@ -1,73 +1,112 @@
-"""A run on disk: written whole or not at all, resumed only by the run it belongs to."""
+"""Checkpoints: the state of a training run in one file with a checksum, read back only by the same run."""
 
+import io
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 __all__ = ["Checkpoint", "Stateful"]
 
-FORMAT = "liesmith-checkpoint/1"
+FORMAT = "liesmith-checkpoint/2"  # the first line of a file, followed by a space and the SHA-256 of the rest
+ZIP = b"PK"  # how a file of version 0.1 begins
 
 
 class Stateful(Protocol):
-    """What can be put away and taken up again."""
+    """An object whose state can be saved and restored."""
 
     def state_dict(self) -> dict: ...
     def load_state_dict(self, state: dict) -> None: ...
 
 
 class Checkpoint:
-    """One file for one run; ``path=None`` makes every call do nothing.
+    """The checkpoint file of one training run.
 
     Args:
-        path: where. owner: text that names settings and data; another owner's file is refused.
+        path: file to write to and to read from; with ``None`` every call does nothing.
+        run: text that identifies the settings and the data of the run. A file of another run is refused.
     """
 
-    def __init__(self, path: str | Path | None, owner: str):
+    def __init__(self, path: str | Path | None, run: str):
         self.path = None if path is None else Path(path)
-        self.owner = sha256(owner.encode()).hexdigest()
+        self.run_hash = sha256(run.encode()).hexdigest()
 
-    def write(self, game: Stateful, schedule: Stateful, history: list[dict[str, float]]) -> None:
-        """Replace the file in one move, so a kill in between leaves the one before."""
+    def write(self, trainer: Stateful, schedule: Stateful, history: list[dict[str, float]]) -> None:
+        """Replace the file atomically: whoever reads it finds the old content or the new one, whole.
+
+        Args:
+            trainer: models, optimisers and random state.
+            schedule: the count of steps.
+            history: the log so far.
+
+        Raises:
+            OSError: if the file cannot be written, such as on a full disk; the old file stays.
+        """
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "format": FORMAT,
-            "owner": self.owner,
-            "game": game.state_dict(),
-            "schedule": schedule.state_dict(),
-            "history": history,
-        }
-        fresh = self.path.with_suffix(self.path.suffix + ".part")
-        torch.save(content, fresh)
-        os.replace(fresh, self.path)
+        buffer = io.BytesIO()
+        content = {"trainer": trainer.state_dict(), "schedule": schedule.state_dict(), "history": history}
+        torch.save({"run": self.run_hash, **content}, buffer)
+        payload = buffer.getvalue()
+        _write(self.path, f"{FORMAT} {sha256(payload).hexdigest()}\n".encode() + payload)
 
-    def restore(self, game: Stateful, schedule: Stateful) -> list[dict[str, float]]:
-        """Continue from the file, if there is one; returns its log.
+    def restore(self, trainer: Stateful, schedule: Stateful) -> list[dict[str, float]]:
+        """Load the state of the run, if there is a file.
 
-        Raises ``ValueError`` when the file is no checkpoint, or one of other settings or data.
+        Args:
+            trainer: gets the saved models, optimisers and random state.
+            schedule: gets the saved count of steps.
+
+        Returns:
+            The log of the steps so far, empty without a file.
+
+        Raises:
+            ValueError: if the file is not a checkpoint, is damaged, was written by version 0.1, or belongs to a
+                run with other settings or data.
         """
         if self.path is None or not self.path.exists():
             return []
         content = self._read(self.path)
-        game.load_state_dict(content["game"])
+        trainer.load_state_dict(content["trainer"])
         schedule.load_state_dict(content["schedule"])
         return content["history"]
 
-    def _read(self, path: Path) -> dict:
-        try:
-            content = torch.load(path, weights_only=True)
-        except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
-            raise ValueError(f"{path} is no readable checkpoint ({error}); remove it to start anew") from None
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError(f"{path} must be a checkpoint of format {FORMAT!r}; remove it to start anew")
-        if content["owner"] != self.owner:
+    def _read(self, path: Path) -> dict[str, Any]:
+        header, _, payload = path.read_bytes().partition(b"\n")
+        if header.startswith(ZIP):
             raise ValueError(
-                f"{path} belongs to a run with other settings or data; give another path, or remove it to start anew"
+                f"{path} has no checksum; if version 0.1 wrote it, finish the run with that version, or remove the "
+                "file to start again"
+            )
+        form, _, checksum = header.decode(errors="replace").partition(" ")
+        if form != FORMAT:
+            raise ValueError(
+                f"{path} must be a checkpoint of format {FORMAT!r}, got another file; remove it to start again"
+            )
+        if checksum != sha256(payload).hexdigest():
+            raise ValueError(
+                f"{path} is damaged: its content does not match its checksum; remove it to start again"
+            )
+        content = torch.load(io.BytesIO(payload), weights_only=True)
+        if content["run"] != self.run_hash:
+            raise ValueError(
+                f"{path} belongs to a run with other settings or data; give another path, or remove it to start again"
             )
         return content
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno, f"could not write {path}: {error.strerror}; an older file there is unchanged"
+        ) from None

@@ -1,4 +1,4 @@
-"""The learned group: L = sum_j theta_j B_j over a search space, g = exp(sum_i w_i L_i) w random."""
+"""The learned group: L = sum_j theta_j B_j over a search space, g = exp(sum_i w_i L_i) with random w."""
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,16 @@ __all__ = ["Generator"]
 class Generator(nn.Module):
     """c generators to be learned, and the distribution of their coefficients, fixed or learned.
 
+    What is sampled and what is exported read one property, ``coefficients``.
+
     Args:
         space: where the generators are looked for.
-        distribution: the distribution of the coefficients w (c,) at the start.
-        size: root mean square of a generator's action on whitened data, kept by construction; ``None`` leaves
-            it free. learn_distribution: learn the mean and the scale of a normal or uniform distribution too.
+        distribution: of the coefficients w (c,) at the start.
+        size: root mean square of a generator's action on whitened data, fixed by construction; ``None`` leaves it free.
+        learn_distribution: whether the mean and the scale of a normal or uniform distribution are learned too.
 
-    What is sampled and what is exported read one property, ``coefficients``.
+    Raises:
+        ValueError: for more generators than the search space holds.
     """
 
     matrices: Tensor
@@ -34,12 +37,15 @@ class Generator(nn.Module):
         learn_distribution: bool = False,
     ):
         super().__init__()
-        self.kind, self.size, self.learn_distribution = distribution.kind, size, learn_distribution
+        c = len(distribution.mean)
+        if c > space.size:
+            raise ValueError(
+                f"n_generators must be at most {space.size}, the dimension of the search space, got {c}"
+            )
+        self.kind, self.size = distribution.kind, size
         self.register_buffer("matrices", space.matrices)
         self.register_buffer("whitened", space.whitened)
-        self.weight = nn.Parameter(
-            torch.empty(len(distribution.mean), space.size, dtype=space.matrices.dtype)
-        )
+        self.weight = nn.Parameter(torch.empty(c, space.size, dtype=space.matrices.dtype))
         self.mean = nn.Parameter(distribution.mean.double().clone(), requires_grad=learn_distribution)
         self.log_scale = nn.Parameter(distribution.scale.double().log(), requires_grad=learn_distribution)
         self.reset_parameters()
@@ -78,10 +84,18 @@ class Generator(nn.Module):
         """Standard deviation, half width or bound (c,) of the distribution."""
         return self.log_scale.exp() if self.kind != "integer" else self.log_scale.exp().round()
 
-    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n group elements (n, r, r) on whitened data, differentiable in generators and distribution."""
+    def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
+        """Group elements on whitened data, differentiable in the generators and in a learned distribution.
+
+        Args:
+            n: how many.
+            rng: source of the coefficients.
+
+        Returns:
+            Elements (n, r, r).
+        """
         unit = CoefficientDistribution(self.kind, torch.zeros_like(self.mean), self._unit_scale())
-        w = unit.sample(n, generator).to(self.mean)
+        w = unit.sample(n, rng).to(self.mean)
         if self.kind != "integer":
             w = w * self.scale
         w = w + self.mean

@@ -1,18 +1,18 @@
-"""LieGAN: generators L such that (x, y) and (g x, g y), g = exp(sum_i w_i L_i), cannot be told apart."""
+"""LieGAN: generators L such that (x, y) and (g x, g y), g = exp(sum_i w_i L_i), have the same distribution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from discover.adversarial.generator import Generator
+from discover.adversarial.penalties import channel_overlap, identity_overlap, sparsity
 from discover.adversarial.schedule import Schedule
-from discover.adversarial.trainer import Game, Rules
-from discover.checkpoint import Checkpoint
+from discover.adversarial.trainer import BETAS, AdversarialConfig, AdversarialTrainer, adam, descend
 from discover.data.samples import Samples
 from discover.data.search_space import SearchSpace, Specification
 from discover.estimator import Estimator, digest
@@ -21,61 +21,91 @@ from discover.validation.certify import split, weigh
 from equivariant.algebra import CoefficientDistribution, LieAlgebra
 from equivariant.rep import Rep
 
-__all__ = ["LieGAN"]
-
-LOG_EVERY = 50
+__all__ = ["LieGAN", "LieGANTrainer"]
 
 
 @dataclass(kw_only=True)
-class LieGAN(Rules, Estimator):
-    """Discovers linear symmetries by adversarial training (Yang et al. 2023, arXiv 2302.00236).
+class LieGAN(AdversarialConfig, Estimator):
+    """Discovers linear symmetries by adversarial training (Yang et al. 2023, arXiv 2302.00236, eq. 5).
 
-    As published, with four changes that make it fast and steady: data are whitened on their own span, the
-    size of the generators is fixed there (a free size is a penalty's to hold, ``generator_size=None``), the
-    critic sees noise that fades, and the generators are averaged. ``LieGAN.published()`` undoes them.
+    Generators L and a critic D are trained on min_L max_D E[log D(x, y)] + E[log(1 - D(g x, g y))]. As published, with
+    four changes that make it fast and stable: data are whitened on their own span, the generators have a fixed size
+    there, the critic sees noise that fades, and the generators are averaged. ``LieGAN.published()`` undoes them.
 
     Args:
-        n_generators: c, how many generators to look for.
+        n_generators: c, the number of generators to look for; at most the dimension of the search space.
         search_space: ``"free"``, ``"blocks:2"``, groups such as ``"0,1,4,5|2,3,6,7"``, or a mask (k, k).
-        distribution: ``"normal"``, ``"uniform"`` or ``"integer"`` coefficients. distribution_scale: its
-            standard deviation, half width or bound. learn_distribution: learn its mean and scale too.
-        generator_size: root mean square of L x over whitened x: with 1, w is a turn in radians.
-        whiten: look for the generators in whitened coordinates on the span of the data.
-        critic_width: hidden width. steps: most steps. cooldown: steps in which the rates fall to zero at the end.
-        tolerance: the search settles, and cools, once the averaged generators turn by less [rad] in
-            ``Schedule.every`` steps, three times in a row. It needs no ground truth.
-        held_out: fraction of the groups of samples kept for the verdict; judge_steps: of its critic and predictor.
-        seed: of everything random. device, dtype: where and in what precision the game is played.
-        checkpoint: file to resume from and to write to; checkpoint_every: in steps. progress: show a bar.
+        distribution: of the coefficients w: ``"normal"``, ``"uniform"`` or ``"integer"``.
+        distribution_scale: standard deviation, half width or bound of that distribution.
+        learn_distribution: whether its mean and scale are learned too.
+        generator_size: root mean square of L x over whitened x, so that w is an angle in radians for 1. ``None``
+            leaves the size free, to be held by ``identity_penalty``.
+        whiten: whether the generators are looked for in whitened coordinates on the span of the data.
+        critic_width: hidden width of the critic.
+        batch_size: data, and transformed data, in one step.
+        learning_rate: Adam's, of the generators.
+        critic_learning_rate: Adam's, of the critic.
+        averaging: decay of the running average of the generators, which is the result.
+        critic_averaging: decay of the running average of the critic the generators are trained against; 0 takes the
+            critic itself.
+        noise: standard deviation of the noise on the critic's whitened inputs at the start.
+        identity_penalty: weight of |mean cos(g x, x)|; needed where the size of the generators is free.
+        sparsity_penalty: weight of the 1-norm of the generators' entries.
+        channel_penalty: weight of the overlaps of the generators; without it several find the same.
+        steps: most steps.
+        cooldown: steps at the end in which the learning rates fall to zero; all of them where ``steps`` is smaller.
+        tolerance: the run has converged, and cools down, once the averaged generators change by less, in radians,
+            in 100 steps, three times in a row. No ground truth enters. With 0 all steps are taken.
+        held_out: fraction of the samples, or of their ``groups``, held out for the verdict.
+        evaluation_steps: training steps of the critic and the predictor behind the verdict.
+        seed: of all random numbers.
+        device: ``"cpu"`` or ``"cuda"``.
+        dtype: of the training, ``"float32"`` or ``"float64"``.
+        checkpoint: file to resume from and to write to.
+        checkpoint_every: steps between two checkpoints.
+        progress: whether to show a progress bar.
 
-    After ``fit``: ``algebra_`` (the raw basis), ``verdict_`` (what held-out data say), ``span_`` (where the data
-    live), ``undetermined_`` (directions no datum points in), ``relations_`` (the equations that say so),
-    ``history_``, ``steps_``.
+    Attributes:
+        algebra_: the generators found (``LieAlgebra``), not refined.
+        verdict_: the evaluation on held-out data.
+        span_: the subspace the data lie in.
+        undetermined_: directions orthogonal to it, on which the data do not determine the generators.
+        relations_: the linear equations that the data obey.
+        history_: one row every 50 steps.
+        steps_: steps taken.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+        >>> liegan = LieGAN(steps=20, evaluation_steps=20, progress=False).fit(x, x.norm(dim=1))
+        >>> liegan.algebra_.basis.shape
+        torch.Size([1, 2, 2])
     """
 
-    n_generators: int = 1
     search_space: Specification = "free"
-    distribution: str = "normal"
-    distribution_scale: float = 1.0
     learn_distribution: bool = False
     generator_size: float | None = 1.0
     whiten: bool = True
-    critic_width: int = 64
-    steps: int = 2500
-    cooldown: int = 1000
-    tolerance: float = 0.05
-    held_out: float = 0.2
-    judge_steps: int = 1000
-    seed: int = 0
-    device: str = "cpu"
-    dtype: str = "float32"
-    checkpoint: str | Path | None = None
-    checkpoint_every: int = 500
-    progress: bool = True
+    learning_rate: float = 2e-2
+    critic_learning_rate: float = 3e-3
+    critic_averaging: float = 0.0
+    identity_penalty: float = 0.0
+    sparsity_penalty: float = 0.0
 
     @classmethod
     def published(cls, **changes: Any) -> "LieGAN":
-        """The two-body settings of the paper's code: no whitening, free size, 512-wide critic, 22,900 steps."""
+        """The two-body settings of the paper's code: no whitening, free size, 512-wide critic, 22,900 steps.
+
+        Args:
+            changes: settings that differ from these.
+
+        Returns:
+            An estimator to be fitted.
+
+        Example:
+            >>> LieGAN.published(seed=3).critic_width
+            512
+        """
         settings: dict[str, Any] = {
             "batch_size": 64, "learning_rate": 1e-3, "critic_learning_rate": 2e-4, "critic_width": 512,
             "generator_size": None, "identity_penalty": 1.0, "whiten": False, "noise": 0.0,
@@ -93,116 +123,144 @@ class LieGAN(Rules, Estimator):
         coordinates: Sequence[str] | None = None,
         groups: Tensor | None = None,
     ) -> "LieGAN":
-        """Play the game on samples x, y and weigh its outcome on held-out samples.
+        """Train on samples (x, y) and evaluate the generators on held-out samples.
 
         Args:
-            x: (n, d) or (n, T, k). y: vectors (n, d), scalars (n,) or class labels (n,) of whole-number dtype.
-            x_rep, y_rep: sums of ``V`` and ``Scalar``; guessed from the shapes where left out.
-            coordinates: k names with units. groups: (n,) whole numbers; samples of one group (a trajectory,
-                say) are held out together.
+            x: inputs (n, d) or (n, T, k).
+            y: targets: vectors (n, d), scalars (n,), or class labels (n,) of whole-number dtype. Without them the
+                symmetries of the distribution of x are looked for.
+            x_rep: representation of x, a sum of ``V`` and ``Scalar``; guessed from the shape where left out.
+            y_rep: representation of y.
+            coordinates: names of the k coordinates, with units.
+            groups: (n,) whole numbers; samples of one group, such as a trajectory, are held out together.
 
-        Raises ``ValueError`` for wrong shapes, NaN, too few samples or settings that contradict each other.
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: for wrong shapes, NaN, too few samples, more generators than the search space holds, or
+                settings that contradict each other.
         """
         self._check()
         samples = Samples.read(x, y, x_rep, y_rep)
         names = self._name(coordinates, samples.dim)
-        played, kept = split(samples, self.held_out, groups, self.seed)
-        game, schedule = self._set_up(played), Schedule.of(self.steps, self.cooldown, self.tolerance)
-        self.history_ = self._play(game, schedule, digest(samples))
-        self._conclude(game, schedule, samples, names)
+        fitted, held_out = split(samples, self.held_out, groups, self.seed)
+        trainer = self._set_up(fitted)
+        schedule = Schedule(steps=self.steps, cooldown=self.cooldown, tolerance=self.tolerance)
+        checkpoint = self._open_checkpoint(self.checkpoint, digest(samples))
+        self.history_ = trainer.train(schedule, checkpoint, checkpoint.restore(trainer, schedule))
+        self.steps_ = schedule.step
+        with torch.no_grad():
+            basis = trainer.averaged.basis.double().cpu()
+            distribution = trainer.averaged.distribution.to(device="cpu", dtype=torch.float64)
+        provenance = self._provenance(samples, steps=self.steps_)
+        self.algebra_ = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
         self.verdict_ = weigh(
-            self.algebra_, played, kept, steps=self.judge_steps, seed=self.seed, device=self.device
+            self.algebra_, fitted, held_out, steps=self.evaluation_steps, seed=self.seed, device=self.device
         )
         return self
 
     def _check(self) -> None:
-        self._check_settings("n_generators", "distribution_scale", "critic_width", "steps", "batch_size",
-                             "learning_rate", "critic_learning_rate", "checkpoint_every", "judge_steps")  # fmt: skip
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
+        self._check_config(
+            "learning_rate", "critic_learning_rate", "evaluation_steps", distribution=("normal", "uniform", "integer")
+        )  # fmt: skip
         if self.distribution == "integer" and (self.learn_distribution or self.generator_size is not None):
             raise ValueError(
-                "integer coefficients find the size of one step, so generators must be free and the bound fixed: "
-                "set generator_size=None, identity_penalty=1 and learn_distribution=False"
+                "an integer distribution finds the size of one step, so its generators must be free and its bound "
+                "fixed: set generator_size=None, identity_penalty=1 and learn_distribution=False"
             )
         if self.learn_distribution and not self.identity_penalty > 0:
             raise ValueError(
-                "a learned distribution shrinks to nothing without identity_penalty > 0, got 0; try 1"
+                "a learned distribution shrinks to zero without identity_penalty > 0, got 0; try 1"
             )
 
-    def _set_up(self, samples: Samples) -> Game:
+    def _set_up(self, samples: Samples) -> "LieGANTrainer":
         dtype = getattr(torch, self.dtype)
         make = SearchSpace.of_data if self.whiten else SearchSpace.plain
         self.space_ = make(samples.all_vectors(), self.search_space)
         whitened = samples.map_vectors(self.space_.whitening.encode).to(device=self.device, dtype=dtype)
-        distribution = getattr(CoefficientDistribution, self._distribution_kind())(
-            self.n_generators, self.distribution_scale
-        )
+        distribution = getattr(CoefficientDistribution, self.distribution)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             generator = Generator(
-                self.space_,
-                distribution,
-                size=self.generator_size,
-                learn_distribution=self.learn_distribution,
-            )
+                self.space_, distribution(self.n_generators, self.distribution_scale),
+                size=self.generator_size, learn_distribution=self.learn_distribution,
+            )  # fmt: skip
             critic = Critic(
                 whitened.flat(), width=self.critic_width, classes=samples.classes, whiten=self.whiten
             )
         generator.to(device=self.device, dtype=dtype)
-        random = torch.Generator(self.device).manual_seed(self.seed)
-        return Game(generator, critic, whitened, self, random)
-
-    def _distribution_kind(self) -> str:
-        if self.distribution not in ("normal", "uniform", "integer"):
-            raise ValueError(
-                f"unknown distribution {self.distribution!r}; choose from ['integer', 'normal', 'uniform']"
-            )
-        return self.distribution
-
-    def _play(self, game: Game, schedule: Schedule, data: str) -> list[dict[str, float]]:
-        """The loop; returns the log. Ctrl-C leaves a checkpoint from which the same call goes on."""
-        checkpoint = Checkpoint(self.checkpoint, f"{self._fingerprint()} {data}")
-        history = checkpoint.restore(game, schedule)
-        bar = tqdm(
-            total=self.steps, initial=schedule.step, disable=not self.progress, desc="LieGAN", leave=False
+        return LieGANTrainer(
+            generator, critic, whitened, self, torch.Generator(self.device).manual_seed(self.seed)
         )
-        try:
-            while not schedule.done:
-                losses = game.step(schedule.rate, self.noise * schedule.noise)
-                schedule.advance(game.averaged_generator)
-                bar.update()
-                if schedule.step % LOG_EVERY == 0 or schedule.done:
-                    history.append(_row(losses, schedule))
-                    bar.set_postfix_str(_line(history[-1]))
-                if schedule.step % self.checkpoint_every == 0:
-                    checkpoint.write(game, schedule, history)
-        finally:
-            checkpoint.write(game, schedule, history)
-            bar.close()
-        return history
-
-    def _conclude(self, game: Game, schedule: Schedule, samples: Samples, names: Sequence[str]) -> None:
-        best = game.averaged_generator
-        with torch.no_grad():
-            basis, distribution = (
-                best.basis.double().cpu(),
-                best.distribution.to(device="cpu", dtype=torch.float64),
-            )
-        self.steps_ = schedule.step
-        provenance = self._provenance(samples, steps=self.steps_)
-        self.algebra_ = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
-
-    def _fingerprint(self) -> str:
-        free = ("checkpoint", "checkpoint_every", "progress", "judge_steps")
-        return str({name: value for name, value in self.config().items() if name not in free})
 
 
-def _row(losses: dict[str, Tensor], schedule: Schedule) -> dict[str, float]:
-    return {"step": float(schedule.step), **{k: float(v) for k, v in losses.items()}, "turn": schedule.turn}
+class LieGANTrainer(AdversarialTrainer[Generator]):
+    """Trains generators and critic on whitened samples.
 
+    Args:
+        generator: on one device and in one dtype with the critic.
+        critic: of joint samples.
+        samples: whitened joint samples.
+        config: settings.
+        rng: source of all random numbers.
+    """
 
-def _line(row: dict[str, float]) -> str:
-    return f"critic {row['critic_loss']:.3f} (blind 0.693), generators turn {row['turn']:.3f} rad"
+    config: LieGAN
+    cooled = ("generator", "critic")
+    label = "LieGAN"
+
+    def __init__(
+        self, generator: Generator, critic: Critic, samples: Samples, config: LieGAN, rng: torch.Generator
+    ):
+        learned = [p for p in generator.parameters() if p.requires_grad]
+        optimizers = {
+            "generator": adam((learned, config.learning_rate, BETAS)),
+            "critic": adam((list(critic.parameters()), config.critic_learning_rate, BETAS)),
+        }
+        super().__init__(generator, critic, samples, config, optimizers, rng)
+        self.samples = samples
+        self.averaged_critic = None
+        if config.critic_averaging:
+            decay = get_ema_multi_avg_fn(config.critic_averaging)
+            self.averaged_critic = AveragedModel(critic, multi_avg_fn=decay)
+
+    @property
+    def tracked_basis(self) -> Tensor:
+        """The averaged generators (c, r, r) on whitened data."""
+        return cast(Generator, self._average.module).whitened_basis
+
+    def _update(self, noise: float) -> dict[str, Tensor]:
+        real, start = self.samples[self._draw()], self.samples[self._draw()]
+        transformed = start.map_vectors(self.model(len(start), self.rng))
+        fake = self._features(transformed, noise)
+        labels = None
+        if real.labels is not None and transformed.labels is not None:
+            labels = torch.cat([real.labels, transformed.labels])
+        critic_loss = self._update_critic(torch.cat([self._features(real, noise), fake]), labels)
+        critic = self.critic if self.averaged_critic is None else self.averaged_critic.module
+        logits = critic(fake, transformed.labels)
+        generator_loss = F.softplus(-logits).mean() + self._penalties(start, transformed)
+        descend(self.optimizers["generator"], generator_loss)
+        if self.averaged_critic is not None:
+            self.averaged_critic.update_parameters(self.critic)
+        return {"critic_loss": critic_loss, "generator_loss": generator_loss}
+
+    def _features(self, samples: Samples, noise: float) -> Tensor:
+        return self._add_noise(self.critic.features(samples.flat()), noise)
+
+    def _penalties(self, start: Samples, transformed: Samples) -> Tensor:
+        config, basis = self.config, self.model.whitened_basis
+        total = basis.new_zeros(())
+        if config.identity_penalty:
+            overlap = identity_overlap(start.x.vectors.flatten(1), transformed.x.vectors.flatten(1))
+            total = total + config.identity_penalty * overlap
+        if config.sparsity_penalty:
+            total = total + config.sparsity_penalty * sparsity(self.model.basis)
+        if config.channel_penalty and len(basis) > 1:
+            total = total + config.channel_penalty * channel_overlap(basis)
+        return total
+
+    def _parts(self) -> dict[str, Any]:
+        parts = super()._parts()
+        return parts if self.averaged_critic is None else parts | {"averaged_critic": self.averaged_critic}

@@ -1,170 +1,266 @@
-"""The adversarial game: a critic tells (x, y) from (g x, g y), the generators learn to make that impossible.
+"""Adversarial training, shared by LieGAN and LaLiGAN: settings, one step of critic and generators, and the loop."""
 
-Standardised like this: whitened data, generators of fixed size, noise on what the critic sees while the game
-is young (thin data sets overlap and give gradients), gradients only for the player whose turn it is.
-"""
-
+from abc import ABC, abstractmethod
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import cast
+from math import log
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
-from discover.adversarial.generator import Generator
-from discover.adversarial.penalties import channel_overlap, identity_overlap, sparsity
-from discover.data.samples import Samples
+from discover.adversarial.schedule import Schedule
+from discover.checkpoint import Checkpoint
+from discover.estimator import Settings
 from discover.networks.critic import Critic
 
-__all__ = ["Game", "Rules"]
+__all__ = ["CHANCE_LOSS", "AdversarialConfig", "AdversarialTrainer", "adam", "descend", "discrimination_loss"]
+
+CHANCE_LOSS = log(2)  # of a critic that cannot tell transformed data from data
+BETAS = (0.5, 0.999)  # Adam's, as usual in adversarial training
+LOG_EVERY = 50
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(kw_only=True)
-class Rules:
-    """The numbers of the game.
+class AdversarialConfig(Settings):
+    """Settings that LieGAN and LaLiGAN share.
 
     Args:
-        batch_size: real samples, and moved samples, in one step.
-        learning_rate, critic_learning_rate: Adam's, betas (0.5, 0.999).
-        averaging: decay of the running average of the generators, which is what the game ends with.
-        critic_averaging: the same for the critic the generators play against; 0 plays against the critic itself.
-        noise: standard deviation of the noise on the critic's whitened inputs at the start; it fades.
-        identity_penalty: weight of |mean cos(g x, x)|; needed where the size of the generators is free.
-        sparsity_penalty: weight of the 1-norm of the generators' entries.
-        channel_penalty: weight of the generators' overlaps; without it several channels find one generator.
+        n_generators: c, the number of generators to look for.
+        distribution: of the coefficients w in g = exp(sum_i w_i L_i): ``"normal"`` or ``"uniform"``, and
+            ``"integer"`` for LieGAN.
+        distribution_scale: standard deviation of a normal, half width of a uniform, bound of an integer distribution.
+        critic_width: hidden width of the critic.
+        batch_size: samples in one step.
+        averaging: decay of the running average of the weights, which is the result.
+        noise: standard deviation of the noise on the critic's inputs at the start; it falls to zero in the cooldown.
+        channel_penalty: weight of the overlaps of different generators.
+        steps: most steps.
+        cooldown: steps at the end in which the learning rates fall to zero; all of them where ``steps`` is smaller.
+        tolerance: the run has converged, and cools down, once the generators change by less, in radians, between
+            checks three times in a row (``Schedule``). With 0 all steps are taken.
+        held_out: fraction of the data held out for the evaluation.
+        evaluation_steps: training steps of the critic and the predictor of the evaluation.
+        seed: of all random numbers.
+        device: ``"cpu"`` or ``"cuda"``.
+        dtype: ``"float32"`` or ``"float64"``.
+        checkpoint: file to resume from and to write to.
+        checkpoint_every: steps between two checkpoints.
+        progress: show a progress bar.
     """
 
+    n_generators: int = 1
+    distribution: str = "normal"
+    distribution_scale: float = 1.0
+    critic_width: int = 64
     batch_size: int = 256
-    learning_rate: float = 2e-2
-    critic_learning_rate: float = 3e-3
     averaging: float = 0.99
-    critic_averaging: float = 0.0
     noise: float = 0.2
-    identity_penalty: float = 0.0
-    sparsity_penalty: float = 0.0
     channel_penalty: float = 1.0
+    steps: int = 2500
+    cooldown: int = 1000
+    tolerance: float = 0.05
+    held_out: float = 0.2
+    evaluation_steps: int = 1000
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    checkpoint: str | Path | None = None
+    checkpoint_every: int = 500
+    progress: bool = True
+
+    def _check_config(self, *positive: str, **choices: Sequence[str]) -> None:
+        """Refuse settings out of their range: those of a subclass that must be positive, or one of some choices."""
+        self._check_settings(
+            "n_generators", "distribution_scale", "critic_width", "batch_size", "steps", "checkpoint_every", *positive
+        )  # fmt: skip
+        for name, known in (choices | {"dtype": ("float32", "float64")}).items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {list(known)}, got {getattr(self, name)!r}")
+        if self.cooldown < 0:
+            raise ValueError(f"cooldown must not be negative, got {self.cooldown}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, got {self.held_out}")
+
+    def _open_checkpoint(self, path: str | Path | None, data: str) -> Checkpoint:
+        """The checkpoint of a run of these settings on data of this digest; some settings may change on resuming."""
+        free = ("checkpoint", "checkpoint_every", "progress", "evaluation_steps", "resolution")
+        settings = {name: value for name, value in self.config().items() if name not in free}
+        return Checkpoint(path, f"{settings} {data}")
 
 
-class Game:
-    """Both players, their optimisers and the running average of the generators.
+class AdversarialTrainer(ABC, Generic[Model]):
+    """A model and a critic in training, with their optimisers, the running average of the model, and the loop.
+
+    Each optimiser gets the gradients of its own loss alone. Subclasses say what a step computes.
 
     Args:
-        generator, critic: the players, on one device and in one dtype.
-        samples: whitened joint samples. random: the one source of randomness.
+        model: what is learned; its running average is the result. On one device and in one dtype with the critic.
+        critic: tells data from transformed data.
+        data: the samples that batches are drawn from.
+        config: settings.
+        optimizers: by name; each parameter group holds ``base_rate``, its learning rate before the cooldown.
+        rng: source of all random numbers.
     """
+
+    cooled: tuple[str, ...]  # the optimisers whose learning rates fall in the cooldown
+    label: str  # of the progress bar
 
     def __init__(
-        self, generator: Generator, critic: Critic, samples: Samples, rules: Rules, random: torch.Generator
+        self,
+        model: Model,
+        critic: Critic,
+        data: Sized,
+        config: AdversarialConfig,
+        optimizers: dict[str, torch.optim.Adam],
+        rng: torch.Generator,
     ):
-        self.generator, self.critic, self.rules, self.random = generator, critic, rules, random
-        self.samples = samples
-        decay = get_ema_multi_avg_fn(rules.averaging)
-        self.average = AveragedModel(generator, multi_avg_fn=decay)
-        self.averaged_critic = _average(critic, rules.critic_averaging)
-        betas = (0.5, 0.999)
-        fused = next(critic.parameters()).device.type in ("cpu", "cuda")
-        self.optimizers = {
-            "generator": torch.optim.Adam(generator.parameters(), rules.learning_rate, betas, fused=fused),
-            "critic": torch.optim.Adam(critic.parameters(), rules.critic_learning_rate, betas, fused=fused),
-        }
+        self.model, self.critic, self.optimizers, self.rng = model, critic, optimizers, rng
+        self.config, self.count = config, 0
+        self._data = data
+        self._average = AveragedModel(
+            model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=False
+        )
 
-    def step(self, rate: float, noise: float) -> dict[str, Tensor]:
-        """One move of each player; ``rate`` scales the learning rates, ``noise`` the noise the critic sees."""
-        self._set_rate(rate)
-        real, start = self._draw(), self._draw()
-        moved = start.map_vectors(self.generator(len(start), self.random))
-        shown = self._blurred(moved, noise)
-        critic_loss = self._critic_step(self._blurred(real, noise), shown.detach(), real.labels, moved.labels)
-        generator_loss = self._generator_step(start, moved, shown)
-        self.average.update_parameters(self.generator)
-        if self.averaged_critic is not None:
-            self.averaged_critic.update_parameters(self.critic)
-        return {"critic_loss": critic_loss, "generator_loss": generator_loss}
+    @abstractmethod
+    def _update(self, noise: float) -> dict[str, Tensor]:
+        """Draw a batch, update critic and model; returns the losses."""
 
     @property
-    def averaged_generator(self) -> Generator:
-        """The generators averaged over the last steps: less noise than the last step's."""
-        return cast(Generator, self.average.module)
+    @abstractmethod
+    def tracked_basis(self) -> Tensor:
+        """The generators (c, k, k) whose convergence ends the training."""
 
-    def _critic_step(
-        self, real: Tensor, fake: Tensor, real_labels: Tensor | None, fake_labels: Tensor | None
-    ) -> Tensor:
-        labels = None if real_labels is None or fake_labels is None else torch.cat([real_labels, fake_labels])
-        logits = self.critic(torch.cat([real, fake]), labels)
-        target = torch.zeros_like(logits)
-        target[: len(real)] = 1
-        loss = F.binary_cross_entropy_with_logits(logits, target)
-        return self._move("critic", loss)
+    def step(self, rate: float = 1.0, noise: float = 0.0) -> dict[str, Tensor]:
+        """One update of critic and model.
 
-    def _generator_step(self, start: Samples, moved: Samples, shown: Tensor) -> Tensor:
-        judge = self.critic if self.averaged_critic is None else self.averaged_critic.module
-        loss = F.softplus(-judge(shown, moved.labels)).mean() + self._penalties(start, moved)
-        return self._move("generator", loss)
+        Args:
+            rate: factor of the learning rates.
+            noise: standard deviation of the noise on the critic's inputs.
 
-    def _penalties(self, start: Samples, moved: Samples) -> Tensor:
-        rules, basis = self.rules, self.generator.whitened_basis
-        total = basis.new_zeros(())
-        if rules.identity_penalty:
-            overlap = identity_overlap(start.x.vectors.flatten(1), moved.x.vectors.flatten(1))
-            total = total + rules.identity_penalty * overlap
-        if rules.sparsity_penalty:
-            total = total + rules.sparsity_penalty * sparsity(self.generator.basis)
-        if rules.channel_penalty and len(basis) > 1:
-            total = total + rules.channel_penalty * channel_overlap(basis)
-        return total
-
-    def _move(self, player: str, loss: Tensor) -> Tensor:
-        """One step of one player; only its own gradients are computed."""
-        optimizer = self.optimizers[player]
-        own = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        for parameter, gradient in zip(own, torch.autograd.grad(loss, own), strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        return loss.detach()
-
-    def _draw(self) -> Samples:
-        device = self.random.device
-        index = torch.randint(
-            len(self.samples), (self.rules.batch_size,), generator=self.random, device=device
-        )
-        return self.samples[index]
-
-    def _blurred(self, samples: Samples, noise: float) -> Tensor:
-        features = self.critic.features(samples.flat())
-        if noise == 0:
-            return features
-        blur = torch.randn(
-            features.shape, generator=self.random, device=features.device, dtype=features.dtype
-        )
-        return features + noise * blur
-
-    def _set_rate(self, rate: float) -> None:
-        rates = {"generator": self.rules.learning_rate, "critic": self.rules.critic_learning_rate}
-        for player, optimizer in self.optimizers.items():
+        Returns:
+            The losses, by name.
+        """
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = rate * rates[player]
+                group["lr"] = group["base_rate"] * (rate if name in self.cooled else 1)
+        losses = self._update(noise)
+        self._average.update_parameters(self.model)
+        self.count += 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def train(
+        self, schedule: Schedule, checkpoint: Checkpoint, history: list[dict[str, float]]
+    ) -> list[dict[str, float]]:
+        """Take all steps of the schedule. Ctrl-C leaves a checkpoint from which the same call continues.
+
+        Args:
+            schedule: counts the steps and says when to stop.
+            checkpoint: written every ``checkpoint_every`` steps and at the end.
+            history: log of the steps so far; gets a row every 50 steps.
+
+        Returns:
+            The history: rows of step, losses and generator change.
+        """
+        config = self.config
+        bar = tqdm(
+            total=schedule.steps, initial=schedule.step, disable=not config.progress, desc=self.label, leave=False
+        )  # fmt: skip
+        try:
+            while not schedule.done:
+                losses = self.step(schedule.rate, config.noise * schedule.noise)
+                schedule.advance(self.tracked_basis, losses.get("loss"))
+                bar.update()
+                if schedule.step % LOG_EVERY == 0 or schedule.done:
+                    row = {"step": float(schedule.step)} | {
+                        name: float(loss) for name, loss in losses.items()
+                    }
+                    history.append(row | {"generator_change": schedule.change})
+                    bar.set_postfix_str(_summary(history[-1]))
+                if schedule.step % config.checkpoint_every == 0:
+                    checkpoint.write(self, schedule, history)
+        finally:
+            checkpoint.write(self, schedule, history)
+            bar.close()
+        return history
+
+    @property
+    def averaged(self) -> Model:
+        """The model with the running average of the weights, and the buffers (masks, statistics) of now."""
+        averaged = cast(Model, self._average.module)
+        for buffer, now in zip(averaged.buffers(), self.model.buffers(), strict=True):
+            buffer.copy_(now)
+        return averaged
 
     def state_dict(self) -> dict:
-        """Everything the next step reads: players, averages, optimisers, randomness."""
-        parts = self._modules() | self.optimizers
-        return {name: part.state_dict() for name, part in parts.items()} | {"random": self.random.get_state()}
+        """Everything the next step reads: weights, averages, optimisers, random state."""
+        states = {name: part.state_dict() for name, part in self._parts().items()}
+        return states | {"rng": self.rng.get_state(), "count": self.count}
 
     def load_state_dict(self, state: dict) -> None:
-        """Continue where ``state_dict`` was taken."""
-        for name, part in (self._modules() | self.optimizers).items():
+        """Continue from ``state_dict()``."""
+        for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.random.set_state(state["random"].cpu())
+        self.rng.set_state(state["rng"].cpu())
+        self.count = state["count"]
 
-    def _modules(self) -> dict[str, nn.Module]:
-        modules: dict[str, nn.Module | None] = {
-            "generator_weights": self.generator,
-            "critic_weights": self.critic,
-            "average": self.average,
-            "averaged_critic": self.averaged_critic,
-        }
-        return {name: module for name, module in modules.items() if module is not None}
+    def _parts(self) -> dict[str, Any]:
+        modules = {"model": self.model, "critic": self.critic, "average": self._average}
+        return modules | {f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()}
+
+    def _draw(self) -> Tensor:
+        """Indices (batch_size,) of samples, drawn with replacement."""
+        size, device = (self.config.batch_size,), self.rng.device
+        return torch.randint(len(self._data), size, generator=self.rng, device=device)
+
+    def _add_noise(self, features: Tensor, noise: float) -> Tensor:
+        if not noise:
+            return features
+        drawn = torch.randn(features.shape, generator=self.rng, device=features.device, dtype=features.dtype)
+        return features + noise * drawn
+
+    def _update_critic(self, features: Tensor, labels: Tensor | None) -> Tensor:
+        """One step of the critic on features (2 n, d), first those of data, then those of transformed data."""
+        loss = discrimination_loss(self.critic(features.detach(), labels))
+        descend(self.optimizers["critic"], loss)
+        return loss
 
 
-def _average(critic: Critic, decay: float) -> AveragedModel | None:
-    return AveragedModel(critic, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+def discrimination_loss(logits: Tensor, exchanged: bool = False) -> Tensor:
+    """Binary cross-entropy of a critic.
+
+    Args:
+        logits: (2 n,), first of data, then of transformed data.
+        exchanged: whether the two are to be mistaken for each other.
+    """
+    target = torch.zeros_like(logits)
+    target[: len(logits) // 2] = 1
+    return F.binary_cross_entropy_with_logits(logits, 1 - target if exchanged else target)
+
+
+def adam(*groups: tuple[list[nn.Parameter], float, tuple[float, float]]) -> torch.optim.Adam:
+    """Adam for groups of parameters, each with its learning rate before the cooldown, and its betas."""
+    return torch.optim.Adam(
+        [{"params": own, "base_rate": rate, "betas": betas} for own, rate, betas in groups], fused=True
+    )
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradients of the loss for this optimiser's parameters; no other gradient is computed."""
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter, gradient in zip(own, torch.autograd.grad(loss, own, allow_unused=True), strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+
+
+def _summary(row: dict[str, float]) -> str:
+    words = [f"reconstruction error {row['reconstruction'] ** 0.5:.2%}"] if "reconstruction" in row else []
+    if "critic_loss" in row:
+        words.append(f"critic {row['critic_loss']:.3f} (chance {CHANCE_LOSS:.3f})")
+    return ", ".join([*words, f"generator change {row['generator_change']:.3f} rad"])

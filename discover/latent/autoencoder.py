@@ -22,9 +22,16 @@ class Architecture:
     """What an autoencoder is built from.
 
     Args:
-        encoder: ``"mlp"``, ``"conv1d"`` or ``"conv2d"``. shape: of one snapshot. latent_dim: k.
-        modes: coefficients kept of a snapshot, 0 for its entries. width: hidden units, or channels.
-        depth: hidden layers, or convolutions of stride two. padding: ``"zeros"`` or ``"circular"`` (a ring).
+        encoder: ``"mlp"``, ``"conv1d"`` or ``"conv2d"``.
+        shape: of one snapshot.
+        latent_dim: k.
+        modes: coefficients of a snapshot, 0 for its entries.
+        width: hidden units, or channels.
+        depth: hidden layers, or convolutions of stride two.
+        padding: of convolutions, ``"zeros"`` or ``"circular"`` (a ring).
+
+    Raises:
+        ValueError: for an unknown encoder or padding, or a shape that does not fit the encoder.
     """
 
     encoder: str
@@ -59,10 +66,13 @@ class Architecture:
 
 
 class Autoencoder(nn.Module):
-    """Encoder and decoder about a reduction.
+    """Encoder and decoder of snapshots that are reduced to coefficients.
 
-    ``encode`` and ``decode`` take snapshots (..., *shape) and latent vectors (..., k); ``inward`` and ``outward``
-    do the same on coefficients (n, r), which is what training sees.
+    ``encode`` and ``decode`` are for snapshots (..., *shape), ``encode_flat`` and ``decode_flat`` for coefficients
+    (n, r), which the training sees.
+
+    Args:
+        architecture: what it is built from.
     """
 
     def __init__(self, architecture: Architecture):
@@ -72,18 +82,19 @@ class Autoencoder(nn.Module):
         build = _perceptrons if architecture.encoder == "mlp" else _convolutions
         self.encoder, self.decoder = build(architecture, self.reduction.size)
 
-    def inward(self, coefficients: Tensor) -> Tensor:
+    def encode_flat(self, coefficients: Tensor) -> Tensor:
         """z (n, k) of coefficients (n, r)."""
         return self.encoder(coefficients * self.reduction.gain)
 
-    def outward(self, z: Tensor) -> Tensor:
+    def decode_flat(self, z: Tensor) -> Tensor:
         """Coefficients (n, r) of z (n, k)."""
         return self.decoder(z) * self.reduction.spread
 
     def encode(self, x: Tensor) -> Tensor:
         """z (..., k) of snapshots (..., *shape).
 
-        Raises ``ValueError`` for snapshots of another shape.
+        Raises:
+            ValueError: for snapshots of another shape.
         """
         shape = self.architecture.shape
         if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape:
@@ -91,19 +102,28 @@ class Autoencoder(nn.Module):
                 f"snapshots must have shape (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}"
             )
         lead = x.shape[: x.ndim - len(shape)]
-        z = self.inward(self.reduction(x.reshape(-1, self.architecture.size)))
+        z = self.encode_flat(self.reduction(x.reshape(-1, self.architecture.size)))
         return z.reshape(*lead, self.architecture.latent_dim)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Snapshots (..., *shape) of z (..., k). Raises ``ValueError`` for another k."""
+        """Snapshots (..., *shape) of z (..., k).
+
+        Raises:
+            ValueError: for another k.
+        """
         k = self.architecture.latent_dim
         if z.shape[-1:] != (k,):
             raise ValueError(f"latent vectors must have shape (..., {k}), got {tuple(z.shape)}")
-        x = self.reduction.inverse(self.outward(z.reshape(-1, k)))
+        x = self.reduction.inverse(self.decode_flat(z.reshape(-1, k)))
         return x.reshape(*z.shape[:-1], *self.architecture.shape)
 
-    def seen_in(self, frame: Tensor) -> "Autoencoder":
-        """A copy with the latent vectors F z, F (k, k) invertible: the encoder ends, the decoder begins with it."""
+    def in_frame(self, frame: Tensor) -> "Autoencoder":
+        """A copy with latent vectors F z: F is multiplied into the last layer of the encoder, F^-1 into the first of
+        the decoder.
+
+        Args:
+            frame: F (k, k), invertible.
+        """
         other = deepcopy(self)
         last, first = _end(other.encoder, -1), _end(other.decoder, 0)
         into = frame.double().to(last.weight.device)

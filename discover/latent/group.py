@@ -15,21 +15,21 @@ from equivariant.expm import ClosedForm, elements
 __all__ = ["GivenGroup", "LatentGenerator", "Structure", "latent_group"]
 
 Structure = str | LieAlgebra
-PLANE = ClosedForm(3, 2)  # every 2 x 2 matrix without trace obeys B^3 = delta B
+PLANE = ClosedForm(3, 2)  # every traceless 2 x 2 matrix satisfies B^3 = delta B
 
 
 class LatentGenerator(Generator):
     """Generators to be learned, of fixed size on a latent space of unit covariance, with a mask on their entries.
 
-    They start skew: of all generators of that size only skew ones keep a distribution of unit
-    covariance, and a game that starts at a hyperbolic one may stay there. What is masked
-    is neither sampled nor exported.
+    They start skew: of all generators of that size only skew ones leave unit covariance invariant, and a run that
+    starts at a hyperbolic one may stay there. Masked entries are neither sampled nor exported.
+    Args: as for ``Generator``.
     """
 
     mask: Tensor
 
     def reset_parameters(self) -> None:
-        """Random skew directions, in the search space as far as it has them; nothing masked."""
+        """Random skew directions, as far as the search space has them; nothing masked."""
         super().reset_parameters()
         with torch.no_grad():
             basis = torch.einsum("cm,mij->cij", self.weight, self.matrices)
@@ -41,15 +41,15 @@ class LatentGenerator(Generator):
 
     @property
     def coefficients(self) -> Tensor:
-        """theta (c, m) of what the mask leaves, at the size they are held to."""
+        """theta (c, m) without the masked entries, at the fixed size."""
         left = self.weight * self.mask
         return left * (self._norm(self.size or 1.0) / left.norm(dim=1, keepdim=True))
 
-    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k), differentiable; by their closed form in two dimensions."""
         if self.whitened.shape[-1] != 2:
-            return super().forward(n, generator)
-        return elements(self.distribution.sample(n, generator).to(self.weight), self.whitened_basis, PLANE)
+            return super().forward(n, rng)
+        return elements(self.distribution.sample(n, rng).to(self.weight), self.whitened_basis, PLANE)
 
     def threshold(self, level: float) -> None:
         """Mask, for good, the entries below ``level`` times the largest of their generator."""
@@ -59,7 +59,11 @@ class LatentGenerator(Generator):
 
 
 class GivenGroup(nn.Module):
-    """A group that is known; the same face as ``LatentGenerator``, nothing to learn."""
+    """A known group with the interface of ``LatentGenerator`` and nothing to learn.
+
+    Args:
+        algebra: its generators and the distribution of their coefficients.
+    """
 
     basis: Tensor
     mean: Tensor
@@ -67,12 +71,10 @@ class GivenGroup(nn.Module):
 
     def __init__(self, algebra: LieAlgebra):
         super().__init__()
-        self.kind, self.form = algebra.distribution.kind, algebra.form
-        for name, value in {
-            "basis": algebra.basis,
-            "mean": algebra.distribution.mean,
-            "scale": algebra.distribution.scale,
-        }.items():
+        distribution = algebra.distribution
+        self.kind, self.form = distribution.kind, algebra.form
+        tensors = {"basis": algebra.basis, "mean": distribution.mean, "scale": distribution.scale}
+        for name, value in tensors.items():
             self.register_buffer(name, value.clone())
 
     @property
@@ -85,16 +87,16 @@ class GivenGroup(nn.Module):
         """The distribution of the coefficients."""
         return CoefficientDistribution(self.kind, self.mean, self.scale)
 
-    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k)."""
-        return self.element(self.distribution.sample(n, generator))
+        return self.element(self.distribution.sample(n, rng))
 
     def element(self, w: Tensor) -> Tensor:
         """g = exp(w.L): coefficients (..., c) to (..., k, k)."""
         return elements(w, self.basis, self.form)
 
     def threshold(self, level: float) -> None:
-        """A given group stays as it is."""
+        """Does nothing: the generators are known."""
 
 
 def latent_group(
@@ -102,30 +104,31 @@ def latent_group(
 ) -> LatentGenerator | GivenGroup:
     """The group of a description, acting on R^k.
 
-    ``"free"``: c generators, every entry free. ``"2*free(2)"``: c generators made of two copies of one free 2 x 2
-    block. ``"so(3)"``, ``"3*so(3)"``, ``"so(2)+so(2)"``, any name ``catalogue.by_name`` reads, sums of such names
-    (a product of groups, each on its own part), or an algebra: given.
+    Args:
+        structure: ``"free"``: c generators, every entry free. ``"2*free(2)"``: c generators made of two copies of one
+            free 2 x 2 block. Or a given group: ``"so(3)"``, ``"3*so(3)"``, any name that ``catalogue.by_name`` reads,
+            ``"so(2)+so(2)"`` (a product of groups, each on its own part), or an algebra.
+        k: dimension of the latent space.
+        c: number of generators, where they are learned.
+        distribution: kind of the distribution of the coefficients.
+        scale: of this distribution.
 
-    Raises ``ValueError`` for anything else, or for what does not fit k.
+    Raises:
+        ValueError: for another description, or one that does not fit k.
     """
+    kind = getattr(CoefficientDistribution, distribution)
     if isinstance(structure, str):
         free = re.fullmatch(r"\s*(?:(\d+)\s*\*\s*)?free(?:\((\d+)\))?\s*", structure)
         if free is not None:
             copies = int(free[1] or 1)
-            return _learned(
-                copies,
-                int(free[2] or k // max(copies, 1)),
-                k,
-                getattr(CoefficientDistribution, distribution)(c, scale),
-            )
+            return LatentGenerator(_copies(copies, int(free[2] or k // max(copies, 1)), k), kind(c, scale))
         structure = _given(structure)
     if structure.dim != k:
         raise ValueError(
             f"structure must act on the latent space of {k} dimensions, got one that acts on {structure.dim}; "
             f"set latent_dim={structure.dim}"
         )
-    chosen = getattr(CoefficientDistribution, distribution)(structure.n_generators, scale)
-    return GivenGroup(LieAlgebra(structure.basis.double(), chosen))
+    return GivenGroup(LieAlgebra(structure.basis.double(), kind(structure.n_generators, scale)))
 
 
 def _given(name: str) -> LieAlgebra:
@@ -138,14 +141,12 @@ def _given(name: str) -> LieAlgebra:
     return parts[0] if len(parts) == 1 else catalogue.direct_sum(*parts)
 
 
-def _learned(copies: int, size: int, k: int, distribution: CoefficientDistribution) -> LatentGenerator:
+def _copies(copies: int, size: int, k: int) -> SearchSpace:
+    """The block-diagonal matrices of copies of one block of this size."""
     if copies < 1 or copies * size != k:
         raise ValueError(f"{copies}*free({size}) acts on {copies * size} dimensions, but latent_dim is {k}")
     unit = torch.eye(size * size, dtype=torch.float64).reshape(-1, size, size)
     matrices = torch.stack([torch.kron(torch.eye(copies, dtype=torch.float64), m) for m in unit])
     matrices = matrices / copies**0.5
     none = Whitening.none(torch.eye(k, dtype=torch.float64))
-    space = SearchSpace(matrices=matrices, whitened=matrices, whitening=none)
-    if len(distribution.mean) > space.size:
-        raise ValueError(f"n_generators must be at most {space.size}, got {len(distribution.mean)}")
-    return LatentGenerator(space, distribution)
+    return SearchSpace(matrices=matrices, whitened=matrices, whitening=none)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,30 @@ from equivariant.files import read_tensors
 __all__ = ["FORMAT", "LatentSymmetry"]
 
 FORMAT = "latent-symmetry/1"
-TURNING = 0.1  # generators whose inner product is violated by more do not turn
+LARGEST_VIOLATION = 0.1  # of an inner product under generators of rotations
 
 
 class LatentSymmetry:
-    """What ``LaLiGAN`` finds: encoder, decoder, and an algebra that acts between them about its origin.
+    """A symmetry x -> psi(g phi(x)) that is linear in a latent space z = phi(x); what ``LaLiGAN`` finds.
+
+    Also a transform: ``symmetry(x)`` moves every snapshot by a random element of its own. Of Yang et al. 2023 (arXiv
+    2310.00105, eq. 3).
 
     Args:
-        autoencoder: kept in ``eval`` mode, without gradients of its own weights.
+        autoencoder: encoder phi and decoder psi; kept in ``eval`` mode, without gradients of its own weights.
         algebra: acts on z (k,); its ``space`` is set to ``"latent:<digest of the autoencoder>"``.
 
-    Shapes: snapshots (..., *shape), latent vectors (..., k), group elements (..., k, k).
-    An instance is a transform too: ``symmetry(x)`` moves every snapshot by an element of its own.
-    Raises ``ValueError`` when the two do not fit each other.
+    Raises:
+        ValueError: if the two do not fit each other.
+
+    Example:
+        >>> import torch
+        >>> from discover.latent.autoencoder import Architecture, Autoencoder
+        >>> from equivariant import catalogue
+        >>> shape = Architecture(encoder="mlp", shape=(8,), latent_dim=2, modes=0, width=4, depth=1)
+        >>> symmetry = LatentSymmetry(Autoencoder(shape), catalogue.rotation(2))
+        >>> symmetry.flow(torch.randn(5, 8), torch.linspace(0, 1, 3)).shape
+        torch.Size([3, 5, 8])
     """
 
     def __init__(self, autoencoder: Autoencoder, algebra: LieAlgebra):
@@ -39,7 +51,7 @@ class LatentSymmetry:
             raise ValueError(f"the algebra must act on the latent space of {k} dimensions, got {algebra.dim}")
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.encoder_digest = _content_digest(autoencoder)
-        self.algebra = replace_space(algebra, f"latent:{self.encoder_digest}")
+        self.algebra = replace(algebra, space=f"latent:{self.encoder_digest}")
 
     @property
     def digest(self) -> str:
@@ -60,82 +72,93 @@ class LatentSymmetry:
         return self.autoencoder.decode(z)
 
     def act(self, g: Tensor, x: Tensor) -> Tensor:
-        """psi(g phi(x)): elements (..., k, k) on snapshots, one each or one for all."""
+        """psi(g phi(x)).
+
+        Args:
+            g: elements (..., k, k), one for each snapshot or one for all.
+            x: snapshots (..., *shape).
+        """
         return self.decode(self.algebra.act(g.to(x), self.encode(x)))
 
     def flow(self, x: Tensor, times: Tensor, generator: int = 0) -> Tensor:
-        """psi(exp(t L) phi(x)) for times (T,): the orbits (T, ..., *shape) of snapshots under one generator."""
+        """The orbits psi(exp(t L) phi(x)) of snapshots under one generator.
+
+        Args:
+            x: snapshots (..., *shape).
+            times: t, (T,).
+            generator: index of L.
+
+        Returns:
+            Snapshots (T, ..., *shape).
+        """
         w = torch.zeros(len(times), self.algebra.n_generators, dtype=x.dtype, device=x.device)
         w[:, generator] = times.to(w)
         z = self.encode(x)
-        g = (
-            self.algebra.element(w)
-            .to(x)
-            .reshape(len(times), *[1] * (z.ndim - 1), self.latent_dim, self.latent_dim)
-        )
+        g = self.algebra.element(w).to(x)
+        g = g.reshape(len(times), *[1] * (z.ndim - 1), self.latent_dim, self.latent_dim)
         return self.decode(self.algebra.act(g, z.expand(len(times), *z.shape)))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n group elements (n, k, k) by the distribution the critic saw."""
+        """n group elements (n, k, k) from the distribution of the training."""
         return self.algebra.sample(n, generator)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Every snapshot of x (n, ..., *shape) moved by an element of its own; what stands between shares it."""
+        """Samples x (n, ..., *shape), each moved by a random element; the snapshots of one sample share it."""
         z = self.encode(x)
         g = self.sample(len(x), generator).to(x)
         return self.decode(self.algebra.act(g.reshape(len(x), *[1] * (z.ndim - 2), *g.shape[1:]), z))
 
     def inner_product(self) -> InnerProduct:
-        """The inner product of the latent space that the group keeps, or keeps best."""
+        """The inner product of the latent space that is invariant, or as nearly as can be."""
         return inner_product(self.algebra.basis)
 
     def adapted(self, exact: bool = False) -> "LatentSymmetry":
-        """The same symmetry, which moves data the same way, in coordinates of z that are adapted to it.
+        """The same symmetry, which moves data in the same way, in adapted coordinates of z.
 
-        There the group keeps the dot product as well as it can, and one generator turns coordinate planes, the
+        There the dot product is invariant, as nearly as can be, and one generator rotates coordinate planes, the
         fastest first, so that equations of motion have few terms: see ``adapted_frame``. The frame F, z -> F z,
         stands in the provenance. A sparse L need not stay sparse.
 
         Args:
-            exact: whether the generators are replaced by the nearest that keep the dot product exactly.
+            exact: whether the generators are replaced by the nearest ones under which the dot product is exactly
+                invariant.
 
-        Raises ``ValueError`` with ``exact`` where the generators keep no inner product, such as a scaling.
+        Raises:
+            ValueError: with ``exact``, if the generators leave no inner product invariant, such as a scaling.
         """
         algebra = self.algebra
-        if exact and (violation := self.inner_product().violation) > TURNING:
+        if exact and (violation := self.inner_product().violation) > LARGEST_VIOLATION:
             raise ValueError(
-                f"wanted generators that turn, got some that keep no inner product (the best is violated by "
+                f"expected generators of rotations, got some that leave no inner product invariant (violation "
                 f"{violation:.0%}); use adapted() and equations without a symmetry"
             )
         frame = adapted_frame(algebra.basis)
         into = frame.to(algebra.basis)
         basis = into @ algebra.basis @ torch.linalg.inv(into)
-        seen = LieAlgebra(
-            (basis - basis.mT) / 2 if exact else basis,
-            algebra.distribution,
-            into @ algebra.origin,
-            algebra.coordinates,
+        adapted = replace(
+            algebra,
+            basis=(basis - basis.mT) / 2 if exact else basis,
+            origin=into @ algebra.origin,
             provenance=algebra.provenance | {"frame": frame.tolist()},
         )
-        return LatentSymmetry(self.autoencoder.seen_in(frame), seen)
+        return LatentSymmetry(self.autoencoder.in_frame(frame), adapted)
 
     def to(self, *args: Any, **kwargs: Any) -> "LatentSymmetry":
         """A copy on another device or in another dtype; arguments as for ``Tensor.to``."""
-        other = Autoencoder(self.autoencoder.architecture)
-        other.to(next(self.autoencoder.parameters()).dtype)
-        other.load_state_dict(self.autoencoder.state_dict())
-        return LatentSymmetry(other.to(*args, **kwargs), self.algebra.to(*args, **kwargs))
+        return LatentSymmetry(
+            deepcopy(self.autoencoder).to(*args, **kwargs), self.algebra.to(*args, **kwargs)
+        )
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file of format ``latent-symmetry/1``; dtypes are kept."""
+        """Write one safetensors file of format ``latent-symmetry/1``; dtypes are kept.
+
+        Args:
+            path: of the file.
+        """
         tensors = {f"autoencoder.{name}": t for name, t in self.autoencoder.state_dict().items()}
         distribution = self.algebra.distribution
-        tensors |= {
-            "algebra.basis": self.algebra.basis,
-            "algebra.mean": distribution.mean,
-            "algebra.scale": distribution.scale,
-        }
-        tensors |= {"algebra.origin": self.algebra.origin}
+        tensors |= {"algebra.basis": self.algebra.basis, "algebra.origin": self.algebra.origin}
+        tensors |= {"algebra.mean": distribution.mean, "algebra.scale": distribution.scale}
         algebra = {
             "distribution": distribution.kind,
             "coordinates": self.algebra.coordinates,
@@ -153,8 +176,12 @@ class LatentSymmetry:
     def load(cls, path: str | Path) -> "LatentSymmetry":
         """Read a file that ``save`` wrote.
 
-        Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one of another format, or whose
-        content is not whole or not what its digest says.
+        Args:
+            path: of the file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: for a file of another format, or whose content is not whole or not what its digest says.
         """
         metadata, tensors = read_tensors(Path(path), FORMAT, "latent symmetry", "LatentSymmetry.save(path)")
         try:
@@ -168,11 +195,6 @@ class LatentSymmetry:
     def __repr__(self) -> str:
         a = self.autoencoder.architecture
         return f"LatentSymmetry({a.encoder}, {a.shape} -> {a.latent_dim}, {self.algebra!r})"
-
-
-def replace_space(algebra: LieAlgebra, space: str) -> LieAlgebra:
-    """The same algebra, said to act on another space."""
-    return replace(algebra, space=space)
 
 
 def _content_digest(autoencoder: Autoencoder) -> str:

@@ -44,7 +44,7 @@ class Spectral(Estimator):
             size describe the support exactly; exact=0 does not look for any.
         reweightings: rounds in which outliers lose weight.
         distribution_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
-        held_out, judge_steps: of the verdict. seed: of everything random. device: where the network is fitted.
+        held_out, evaluation_steps: of the verdict. seed: of everything random. device: where the network is fitted.
         progress: show a bar.
 
     After ``fit``: ``algebra_`` (no generators where none is found), ``spectrum_`` (relative singular values,
@@ -68,7 +68,7 @@ class Spectral(Estimator):
     reweightings: int = 4
     distribution_scale: float = 1.0
     held_out: float = 0.2
-    judge_steps: int = 1000
+    evaluation_steps: int = 1000
     seed: int = 0
     device: str = "cpu"
     progress: bool = True
@@ -89,7 +89,7 @@ class Spectral(Estimator):
         too few samples, or data that fill their space and have no y, so that every matrix would do.
         """
         self._check_settings(
-            "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "judge_steps"
+            "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "evaluation_steps"
         )
         samples = Samples.read(x, y, x_rep, y_rep)
         names = self._name(coordinates, samples.dim)
@@ -103,7 +103,7 @@ class Spectral(Estimator):
         self.algebra_ = self._algebra(found, samples, names)
         self.verdict_: Verdict | None = None
         if self.algebra_.n_generators:
-            steps, seed, device = self.judge_steps, self.seed, self.device
+            steps, seed, device = self.evaluation_steps, self.seed, self.device
             self.verdict_ = weigh(self.algebra_, fitted, kept, steps=steps, seed=seed, device=device)
         return self
 

@@ -31,7 +31,7 @@ data = (torch.tanh(circle @ into) @ out).float()
 # %%
 # Snapshots of one window share the encoder and one group element: that is what ties the latent space to the motion.
 
-laligan = LaLiGAN(latent_dim=2, width=32, steps=900, cooldown=600, starts=1, rate=1e-2, judge_steps=200,
+laligan = LaLiGAN(latent_dim=2, width=32, steps=900, cooldown=600, starts=1, learning_rate=1e-2, evaluation_steps=200,
                   progress=False).fit(data)  # fmt: skip
 symmetry = laligan.symmetry_
 print(laligan.diagnosis_)

@@ -15,9 +15,9 @@ from torch import Tensor
 from discover.equations.equation import Equation
 from discover.equations.joint import JointEquation
 from discover.equations.shooting import Candidate
-from discover.latent.data import prepare
 from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
+from discover.latent.windows import prepare_windows
 from tasks.latent.data import Trajectories
 from tasks.latent.forecasting import (
     Foretold,
@@ -43,6 +43,11 @@ from tasks.latent.systems.presets import System
 
 __all__ = ["Learned", "SeedRun", "learn"]
 
+RENAMED = {  # settings of LaLiGAN, from version 0.1
+    "law": "distribution", "law_scale": "distribution_scale", "rate": "learning_rate", "trial": "trial_steps",
+    "generator_rate": "generator_learning_rate", "critic_rate": "critic_learning_rate",
+    "judge_steps": "evaluation_steps",
+}  # fmt: skip
 FREE = ("checkpoint", "checkpoint_every", "progress", "device")  # settings that decide no figure
 
 
@@ -153,7 +158,7 @@ def _record_of_a_finished_seed(folder: Path, path: Path, data: Trajectories) -> 
 
 def _kept_digest(config: dict[str, Any], data: Trajectories) -> str:
     """Digest of the held-out windows that settings choose from data."""
-    windows, _ = prepare(
+    windows, _ = prepare_windows(
         data.states.float(), labels=None, coefficients=data.coefficients, rates=None, dt=None,
         window=config["window"], stride=config["stride"],
         tolerance=config["reduction"] if config["encoder"] == "mlp" else None,
@@ -165,6 +170,7 @@ def _kept_digest(config: dict[str, Any], data: Trajectories) -> str:
 def _same(recorded: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether settings agree; one that was not yet known must stand at its default."""
     defaults = json.loads(json.dumps({f.name: f.default for f in fields(LaLiGAN)}, default=str))
+    recorded = {RENAMED.get(name, name): value for name, value in recorded.items()}
     return all(recorded.get(name, defaults.get(name)) == value for name, value in wanted.items())
 
 
@@ -229,7 +235,7 @@ class SeedRun:
 
     def _baseline(self, data: Trajectories) -> None:
         """An autoencoder with an equation (Champion et al. 2019), no critic and no group; a failure is an answer."""
-        settings = self.settings | {"gan_weight": 0.0, "starts": 1, "judge_steps": 0}
+        settings = self.settings | {"gan_weight": 0.0, "starts": 1, "evaluation_steps": 0}
         settings |= {"equation": JointEquation(degree=self.system.degree)}
         laligan = LaLiGAN(**settings, **self._common("baseline"))
         try:

@@ -111,13 +111,13 @@ QUICK = {
     "cooldown": 100,
     "starts": 1,
     "restarts": 0,
-    "judge_steps": 100,
+    "evaluation_steps": 100,
 }
 QUICK_IMAGES = QUICK | {"reduction": 0.1}
 BUMPS = {"width": 128, "steps": 4000, "cooldown": 3000, "starts": 1}
 SOLIDS = {
-    "width": 256, "reduction": 0.2, "rate": 3e-3, "batch_size": 256, "equivariance_weight": 3.0, "anchor_weight": 0.1,
-    "tolerance": 0.0, "steps": 3500, "cooldown": 3000, "starts": 1,
+    "width": 256, "reduction": 0.2, "learning_rate": 3e-3, "batch_size": 256, "equivariance_weight": 3.0,
+    "anchor_weight": 0.1, "tolerance": 0.0, "steps": 3500, "cooldown": 3000, "starts": 1,
 }  # fmt: skip
 ORBITS = {"latent_dim": 2, "motion_weight": 1.0}  # exact rates say what windows of two leave open
 # the period of an orbit depends on its energy: z' = w(r^2) J z, w a polynomial

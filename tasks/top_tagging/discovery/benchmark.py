@@ -37,7 +37,7 @@ RECIPES: dict[str, JetDiscovery] = {
     "spectral, 10 constituents and label": JetDiscovery(leading=10, labels=True),
     "spectral, jet": JetDiscovery(vectors="jet"),
     "spectral, jet and label": JetDiscovery(
-        vectors="jet", labels=True, thin=0.0, steps=12_000, distribution_scale=0.03, judge_steps=4000
+        vectors="jet", labels=True, thin=0.0, steps=12_000, distribution_scale=0.03, evaluation_steps=4000
     ),
     "spectral, jet and shuffled label": JetDiscovery(vectors="jet", labels=True, thin=0.0, shuffled=True),
     "liegan, 2 constituents and label": JetDiscovery(method="liegan", labels=True, channel_penalty=1.0),
@@ -88,7 +88,7 @@ class JetStudy:
         """One run, with its settings; a failure is a row, too."""
         recipe = replace(RECIPES[name], seed=seed, progress=False)
         if self.quick:
-            recipe = replace(recipe, steps=100, judge_steps=50)
+            recipe = replace(recipe, steps=100, evaluation_steps=50)
         about = {"recipe": name, "seed": seed, "settings": asdict(recipe)}
         begun = time.process_time()
         try:
@@ -114,7 +114,7 @@ class JetStudy:
         if row["recipe"] not in RECIPES:
             return False
         recipe = replace(RECIPES[row["recipe"]], seed=row["seed"], progress=False)
-        recipe = replace(recipe, steps=100, judge_steps=50) if self.quick else recipe
+        recipe = replace(recipe, steps=100, evaluation_steps=50) if self.quick else recipe
         return row["settings"] == asdict(recipe)
 
     def _write(self, path: Path, jets: Jets, rows: list[dict[str, Any]]) -> dict[str, Any]:

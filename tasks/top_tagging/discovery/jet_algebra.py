@@ -243,7 +243,7 @@ class JetDiscovery:
             0 leaves the support out, so that labels alone speak.
         exact: of the spectral method: how well polynomials have to vanish on the vectors to describe their support;
             0 leaves it to the spread of neighbours.
-        distribution_scale: spread of the coefficients in the verdict; judge_steps: of its critic and predictor.
+        distribution_scale: spread of the coefficients in the verdict; evaluation_steps: of its critic and predictor.
         seed: of everything random. progress: show a bar.
     """
 
@@ -259,7 +259,7 @@ class JetDiscovery:
     thin: float = 0.05
     exact: float = 1e-5
     distribution_scale: float = 1.0
-    judge_steps: int = 1000
+    evaluation_steps: int = 1000
     seed: int = 0
     progress: bool = True
 
@@ -299,7 +299,7 @@ class JetDiscovery:
 
     def _estimator(self) -> Spectral | LieGAN:
         common: dict[str, Any] = {
-            "seed": self.seed, "progress": self.progress, "judge_steps": self.judge_steps,
+            "seed": self.seed, "progress": self.progress, "evaluation_steps": self.evaluation_steps,
             "distribution_scale": self.distribution_scale,
         }  # fmt: skip
         if self.steps is not None:

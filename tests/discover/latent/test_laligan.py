@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,18 +10,19 @@ from conftest import LEARNED
 from discover import LaLiGAN, Verdict
 from discover.equations.joint import JointEquation
 from discover.latent.diagnosis import Diagnosis
+from discover.latent.trainer import LatentTrainer
 from equivariant import catalogue, cosine
 
 QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "restarts": 0,
-         "judge_steps": 100, "rate": 1e-2, "gan_weight": 0.03, "progress": False}  # fmt: skip
-BRIEF = QUICK | {"width": 8, "steps": 60, "cooldown": 30, "judge_steps": 0}
+         "evaluation_steps": 100, "learning_rate": 1e-2, "gan_weight": 0.03, "progress": False}  # fmt: skip
+BRIEF = QUICK | {"width": 8, "steps": 60, "cooldown": 30, "evaluation_steps": 0}
 
 
 SOME = torch.randn(2, 20, 4)
 
 
 def curved_circle(m: int = 60, size: int = 20, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Trajectories (m, 30, size) of a uniform turn of 0.1 a step from everywhere, bent into R^20."""
+    """Trajectories (m, 30, size) of a uniform rotation by 0.1 a step, from all angles, bent into R^20."""
     random = torch.Generator().manual_seed(0)
     start = 2 * math.pi * torch.arange(m, dtype=torch.float64)[:, None] / m
     angle = start + 0.1 * torch.arange(30, dtype=torch.float64)
@@ -34,14 +36,14 @@ def fitted() -> LaLiGAN:
     return LaLiGAN(**QUICK).fit(curved_circle())
 
 
-def test_finds_the_turn_in_a_curved_circle(fitted):
+def test_finds_the_rotation_of_a_curved_circle(fitted):
     assert cosine(fitted.algebra_, catalogue.rotation(2)) > 1 - LEARNED
     assert fitted.symmetry_.inner_product().violation < 5 * LEARNED
     assert fitted.reconstruction_error_ < 10 * LEARNED
 
 
 def test_the_latent_moves_as_its_generator_says(fitted):
-    """One step of time is a turn of 0.1 in the latent: the data were never told so."""
+    """One step of time is a rotation by 0.1 in the latent space, which nothing in the training says."""
     z = fitted.symmetry_.encode(curved_circle())
     angle = torch.atan2(z[..., 1], z[..., 0])
     steps = torch.remainder(angle.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
@@ -49,7 +51,7 @@ def test_the_latent_moves_as_its_generator_says(fitted):
     assert float(steps.std()) < 0.1 * 0.2
 
 
-def test_nothing_wrong_is_said_of_a_good_latent(fitted):
+def test_nothing_wrong_is_found_in_a_good_latent_space(fitted):
     assert not {"collapsed latent", "hyperbolic", "nilpotent", "poor reconstruction"} & set(
         fitted.diagnosis_.flags
     )
@@ -66,34 +68,36 @@ def test_same_seed_same_digest_and_other_seed_another():
     assert run(1) != run(2)
 
 
-class Stop(LaLiGAN):
-    """Breaks off after 40 steps of its first game, as Ctrl-C would."""
+@pytest.fixture
+def interrupt(monkeypatch) -> Callable[[int], None]:
+    """Interrupts the run of a restart after 40 steps, as Ctrl-C would; once."""
+    train = LatentTrainer.train
 
-    breaks = 0
+    def after(restart: int) -> None:
+        runs = iter(range(restart + 1))
 
-    def _set_up(self, windows, reduction, start):
-        game = super()._set_up(windows, reduction, start)
-        step = game.step
+        def interrupted(self, schedule, checkpoint, history):
+            if next(runs, None) == restart:
+                step = self.step
+                self.step = lambda *given: stop() if schedule.step == 40 else step(*given)
+            return train(self, schedule, checkpoint, history)
 
-        def broken(rate, noise):
-            if game.count == 40 and start == self.breaks:
-                raise KeyboardInterrupt
-            return step(rate, noise)
+        monkeypatch.setattr(LatentTrainer, "train", interrupted)
 
-        game.step = broken
-        return game
-
-
-class StopInRestart(Stop):
-    breaks = 1
+    return after
 
 
-def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+def test_resumed_run_ends_where_the_whole_one_does(tmp_path, interrupt):
     x, path = curved_circle(10), tmp_path / "run.ckpt"
-    settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial": 5, "motion_weight": 1.0}
+    settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial_steps": 5, "motion_weight": 1.0}
     whole = LaLiGAN(**settings).fit(x, dt=0.1)
+    interrupt(0)
     with pytest.raises(KeyboardInterrupt):
-        Stop(checkpoint=path, **settings).fit(x, dt=0.1)
+        LaLiGAN(checkpoint=path, **settings).fit(x, dt=0.1)
     assert path.exists()
     resumed = LaLiGAN(checkpoint=path, **settings).fit(x, dt=0.1)
     assert resumed.symmetry_.digest == whole.symmetry_.digest
@@ -101,18 +105,18 @@ def test_resumed_run_ends_where_the_whole_one_does(tmp_path):
         LaLiGAN(checkpoint=path, **(settings | {"seed": 5})).fit(x, dt=0.1)
 
 
-def doubts(monkeypatch, *found: tuple[tuple[str, ...], float]) -> None:
-    """Games whose flags and AUC are these, one after the other."""
+def diagnoses(monkeypatch, *found: tuple[tuple[str, ...], float]) -> None:
+    """Runs whose flags and AUC are these, one after the other."""
     answers = iter([Diagnosis(flags=flags, numbers={"auc": auc}) for flags, auc in found])
     monkeypatch.setattr("discover.latent.laligan.diagnose", lambda *_, **__: next(answers))
 
 
-SOUND, BAD, WORSE = ((), 0.5), (("critic wins",), 0.7), (("critic wins",), 0.9)
+GOOD, BAD, WORSE = ((), 0.5), (("critic wins",), 0.7), (("critic wins",), 0.9)
 
 
-def test_a_game_in_which_something_is_wrong_is_followed_by_another(monkeypatch):
+def test_a_run_in_which_something_is_wrong_is_followed_by_another(monkeypatch):
     x = curved_circle(10)
-    doubts(monkeypatch, BAD, BAD, SOUND)
+    diagnoses(monkeypatch, BAD, BAD, GOOD)
     first = LaLiGAN(**BRIEF).fit(x)
     second = LaLiGAN(**(BRIEF | {"restarts": 3})).fit(x)
     assert (first.restarts_, second.restarts_) == (0, 1)
@@ -120,18 +124,18 @@ def test_a_game_in_which_something_is_wrong_is_followed_by_another(monkeypatch):
     assert second.symmetry_.digest != first.symmetry_.digest
 
 
-def test_a_verdict_that_establishes_nothing_is_a_reason_to_play_again():
-    """A critic that is neither blind nor sure: nothing to flag, and no symmetry either."""
+def test_a_verdict_that_establishes_nothing_is_not_ok():
+    """A critic between chance and certainty: nothing to flag, and no symmetry either."""
     undecided, sure = SimpleNamespace(passed=False), SimpleNamespace(passed=True)
-    assert not Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, undecided)).sound
-    assert Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, sure)).sound
-    assert Diagnosis(flags=(), numbers={}).sound
-    assert not Diagnosis(flags=("no motion",), numbers={}, verdict=cast(Verdict, sure)).sound
+    assert not Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, undecided)).ok
+    assert Diagnosis(flags=(), numbers={}, verdict=cast(Verdict, sure)).ok
+    assert Diagnosis(flags=(), numbers={}).ok
+    assert not Diagnosis(flags=("no motion",), numbers={}, verdict=cast(Verdict, sure)).ok
 
 
-def test_of_games_that_all_went_wrong_the_least_doubtful_is_kept(monkeypatch):
+def test_of_runs_that_all_went_wrong_the_least_severe_is_the_result(monkeypatch):
     x = curved_circle(10)
-    doubts(monkeypatch, BAD, BAD, WORSE)
+    diagnoses(monkeypatch, BAD, BAD, WORSE)
     first = LaLiGAN(**BRIEF).fit(x)
     kept = LaLiGAN(**(BRIEF | {"restarts": 1})).fit(x)
     assert kept.restarts_ == 1
@@ -139,38 +143,39 @@ def test_of_games_that_all_went_wrong_the_least_doubtful_is_kept(monkeypatch):
     assert kept.symmetry_.digest == first.symmetry_.digest
 
 
-def test_a_restart_that_was_stopped_goes_on(monkeypatch, tmp_path):
+def test_a_restart_that_was_stopped_is_resumed(monkeypatch, tmp_path, interrupt):
     x, settings = curved_circle(10), BRIEF | {"restarts": 1}
-    doubts(monkeypatch, BAD, SOUND, BAD, BAD, SOUND)
+    diagnoses(monkeypatch, BAD, GOOD, BAD, BAD, GOOD)
     whole = LaLiGAN(**settings).fit(x)
+    interrupt(1)
     with pytest.raises(KeyboardInterrupt):
-        StopInRestart(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
+        LaLiGAN(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
     resumed = LaLiGAN(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
     assert resumed.symmetry_.digest == whole.symmetry_.digest
 
 
 @pytest.mark.parametrize("encoder", ["mlp", "conv1d"])
-def test_moved_data_can_be_shown_to_the_critic(encoder):
-    """The decoder then answers for what it makes of moved latents, so it is another game."""
+def test_decoded_data_can_be_shown_to_the_critic(encoder):
+    """The loss of the critic then reaches the decoder, so the result is another one."""
     x = curved_circle(10)
     shown, plain = (LaLiGAN(encoder=encoder, show_decoded=on, **BRIEF).fit(x) for on in (True, False))
     assert shown.symmetry_.digest != plain.symmetry_.digest
     assert math.isfinite(shown.reconstruction_error_)
 
 
-def test_float64_is_played_in_float64():
+def test_float64_is_trained_in_float64():
     fitted = LaLiGAN(dtype="float64", **BRIEF).fit(curved_circle(10, dtype=torch.float64))
     assert fitted.symmetry_.encode(curved_circle(4, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_known_elements_are_fitted_without_a_critic():
-    """Two snapshots a known turn apart, in a conv1d ring: the encoder turns with them."""
+    """Two snapshots a known rotation apart, in a conv1d ring: the encoder is equivariant."""
     random = torch.Generator().manual_seed(0)
     start, move = 2 * math.pi * torch.rand(600, 1, generator=random), torch.randn(600, 1, 1, generator=random)
     angle = torch.cat([start, start + move[:, :, 0]], dim=1)
     grid = 2 * math.pi * torch.arange(16) / 16
     rings = (2 * (grid - angle[..., None]).cos()).exp()
-    settings = QUICK | {"steps": 300, "cooldown": 250, "width": 8, "depth": 2, "rate": 1e-2}
+    settings = QUICK | {"steps": 300, "cooldown": 250, "width": 8, "depth": 2, "learning_rate": 1e-2}
     fitted = LaLiGAN(structure="so(2)", encoder="conv1d", padding="circular", **settings)
     fitted.fit(rings, coefficients=move)
     assert fitted.verdict_ is None
@@ -178,7 +183,7 @@ def test_known_elements_are_fitted_without_a_critic():
     assert all("critic" not in row for row in fitted.history_)
 
 
-def test_an_equation_is_learned_beside():
+def test_an_equation_is_learned_too():
     settings = BRIEF | {"gan_weight": 0.0, "steps": 200, "cooldown": 100}
     fitted = LaLiGAN(equation=JointEquation(degree=1, threshold_every=1), **settings)
     fitted.fit(curved_circle(10), dt=0.1)
@@ -187,9 +192,9 @@ def test_an_equation_is_learned_beside():
     assert "equation_latent" in fitted.history_[-1]
 
 
-def test_a_planted_collapse_is_told():
-    """Without an anchor and without reconstruction the encoder shrinks to a point, which every g keeps."""
-    settings = QUICK | {"steps": 150, "cooldown": 50, "judge_steps": 0}
+def test_a_planted_collapse_is_found():
+    """Without an anchor and without reconstruction the encoder shrinks to a point, which every g leaves invariant."""
+    settings = QUICK | {"steps": 150, "cooldown": 50, "evaluation_steps": 0}
     fitted = LaLiGAN(**(settings | {"anchor_weight": 0.0, "reconstruction_weight": 0.0, "gan_weight": 1.0}))
     fitted.fit(curved_circle(10))
     assert not fitted.diagnosis_
@@ -209,7 +214,7 @@ def test_a_planted_collapse_is_told():
         ({"structure": "so(5)"}, {"trajectories": SOME}, "latent_dim=5"),
         ({"structure": "round"}, {"trajectories": SOME}, "unknown structure"),
         ({"structure": "2*free(3)"}, {"trajectories": SOME}, "acts on 6"),
-        ({"encoder": "gnn"}, {"trajectories": SOME}, "unknown encoder"),
+        ({"encoder": "gnn"}, {"trajectories": SOME}, "encoder must be one of"),
         ({"encoder": "conv2d"}, {"trajectories": SOME}, "conv2d takes"),
         ({"held_out": 1.0}, {"trajectories": SOME}, "held_out"),
         ({"restarts": -1}, {"trajectories": SOME}, "restarts must not be negative"),
@@ -221,12 +226,12 @@ def test_a_planted_collapse_is_told():
         ({"equation": JointEquation()}, {"trajectories": SOME}, "rates of change"),
     ],
 )  # fmt: skip
-def test_refusals_say_what_was_wanted(settings, data, sentence):
+def test_refusals_say_what_was_expected(settings, data, sentence):
     with pytest.raises(ValueError, match=sentence):
         LaLiGAN(**(BRIEF | settings)).fit(**data)
 
 
-def test_labels_make_single_samples_worth_playing():
+def test_single_samples_need_labels():
     x = torch.randn(200, 1, 3)
     for labels in (x[:, 0].norm(dim=1), (x[:, 0].norm(dim=1) > 1.5).long()):
         assert LaLiGAN(**BRIEF).fit(x, labels=labels).algebra_.n_generators == 1

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_changed_file_is_refused(symmetry, tmp_path):
         LatentSymmetry.load(tmp_path / "none")
 
 
+def test_a_file_of_version_0_1_is_read(symmetry, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "latent.safetensors"
+    symmetry.save(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    words = json.loads(metadata["algebra"])
+    words["law"] = words.pop("distribution")
+    save_file(load_file(path), path, metadata | {"algebra": json.dumps(words)})
+    assert LatentSymmetry.load(path).digest == symmetry.digest
+
+
 def test_acts_between_encoder_and_decoder(symmetry):
     x = torch.randn(5, 3, 4, dtype=torch.float64)
     g = symmetry.sample(5)
@@ -117,17 +132,17 @@ def test_exact_generators_keep_the_dot_product_to_the_last_digit(symmetry):
     assert float(exact[1, 0]) == pytest.approx(1.0, abs=1e-9)
     assert learned.adapted().algebra.basis[0].trace() == pytest.approx(0.04)
     boost = LatentSymmetry(symmetry.autoencoder, LieAlgebra(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])))
-    with pytest.raises(ValueError, match="no inner product"):
+    with pytest.raises(ValueError, match="leave no inner product invariant"):
         boost.adapted(exact=True)
     assert boost.adapted().latent_dim == 2
 
 
-def test_convolutions_are_seen_in_another_frame_too():
+def test_convolutions_are_in_frame_another_frame_too():
     about = Architecture(encoder="conv1d", shape=(16,), latent_dim=2, modes=0, width=4, depth=2)
     autoencoder = Autoencoder(about).double()
     frame = torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64)
     x = torch.randn(3, 16, dtype=torch.float64)
-    other = autoencoder.seen_in(frame)
+    other = autoencoder.in_frame(frame)
     torch.testing.assert_close(other.encode(x), autoencoder.encode(x) @ frame.mT, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(other(x), autoencoder(x), rtol=1e-9, atol=1e-9)
     assert not torch.allclose(autoencoder.encode(x), other.encode(x))

@@ -5,7 +5,7 @@ from discover import Spectral
 from discover.spectral.tangent import normals
 from equivariant import catalogue, compare, cosine
 
-BRIEF = {"progress": False, "judge_steps": 20}
+BRIEF = {"progress": False, "evaluation_steps": 20}
 
 
 @pytest.fixture(scope="module")

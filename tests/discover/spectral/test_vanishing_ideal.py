@@ -67,7 +67,7 @@ def test_local_normals_in_other_directions_stay(generator):
 
 @pytest.mark.parametrize("exact", [1e-5, 0.0])
 def test_spectral_finds_the_algebra_of_the_cone_exactly(exact, generator):
-    estimator = Spectral(exact=exact, progress=False, judge_steps=20).fit(cone(3000, generator))
+    estimator = Spectral(exact=exact, progress=False, evaluation_steps=20).fit(cone(3000, generator))
     lorentz = catalogue.union(catalogue.lorentz(), catalogue.scaling(4))
     assert estimator.algebra_.n_generators == 7
     error = compare.subspace_error(estimator.algebra_, lorentz)
@@ -78,6 +78,6 @@ def test_spectral_finds_the_algebra_of_the_cone_exactly(exact, generator):
 def test_one_rotation_of_a_ring(generator):
     angle = 6.3 * torch.rand(2000, dtype=torch.float64, generator=generator)
     ring = torch.stack([2 * angle.cos(), angle.sin()], dim=1)
-    estimator = Spectral(progress=False, judge_steps=20).fit(ring)
+    estimator = Spectral(progress=False, evaluation_steps=20).fit(ring)
     squeezed = torch.tensor([[[0.0, -2.0], [0.5, 0.0]]], dtype=torch.float64)
     assert cosine(estimator.algebra_.basis, squeezed) > 1 - 1e-9

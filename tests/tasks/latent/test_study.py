@@ -10,9 +10,9 @@ import torch
 from discover.equations.equation import Equation
 from discover.equations.library import PolynomialLibrary
 from discover.latent.autoencoder import Architecture, Autoencoder
-from discover.latent.data import prepare
 from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
+from discover.latent.windows import prepare_windows
 from equivariant import LieAlgebra
 from tasks.latent import report
 from tasks.latent import runner as seeds
@@ -46,7 +46,9 @@ class StubLaLiGAN(LaLiGAN):
 
     def fit(self, trajectories, coefficients=None, rates=None):
         self.runs.append(vars(self) | {"rates": rates})
-        windows, _ = prepare(trajectories, window=self.window, stride=self.stride, tolerance=self.reduction)
+        windows, _ = prepare_windows(
+            trajectories, window=self.window, stride=self.stride, tolerance=self.reduction
+        )
         kept = windows.split(self.held_out, self.seed)[1]
         about = {"config": self.config(), "data": kept.digest}
         self.symmetry_ = LatentSymmetry(plane(), LieAlgebra(TURN.double(), provenance=about))
@@ -220,6 +222,25 @@ def test_other_data_need_another_discovery(study, monkeypatch):
         study.run("circle")
 
 
+@pytest.mark.parametrize(("rate", "fits"), [(2e-2, True), (3e-3, False)])
+def test_settings_of_version_0_1_are_read_under_their_old_names(rate, fits, study, stub, monkeypatch):
+    study.seeds = 1
+    study.run("circle")
+    path = study.out / "seed-0" / "symmetry.json"
+    record = json.loads(path.read_text())
+    names = {"learning_rate": "rate", "distribution": "law", "evaluation_steps": "judge_steps"}
+    record["settings"] = {names.get(n, n): value for n, value in record["settings"].items()} | {"rate": rate}
+    path.write_text(json.dumps(record))
+    monkeypatch.setitem(SYSTEMS, "circle", replace(SYSTEMS["circle"], constrained={"degree": 1}))
+    stub.clear()
+    if fits:
+        study.run("circle")
+        assert not stub
+    else:
+        with pytest.raises(ValueError, match="other settings"):
+            study.run("circle")
+
+
 def test_a_symmetry_without_a_record_is_known_by_its_provenance(study, stub):
     study.seeds = 1
     study.run("circle")
@@ -266,7 +287,7 @@ def study_of(monkeypatch, study, autoencoder, generator):
 def test_equations_are_written_in_the_coordinates_that_suit_the_group(study, monkeypatch):
     squeeze = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
     generator = squeeze @ TURN.double() @ squeeze.inverse()
-    result = study_of(monkeypatch, study, plane().seen_in(squeeze), generator)
+    result = study_of(monkeypatch, study, plane().in_frame(squeeze), generator)
     assert result.measures["coefficient_mismatch"] < 1e-4
     assert result.measures["coefficient_mismatch_learned"] == pytest.approx(0.75, abs=1e-3)
     assert result.measures["isometry_cosine"] == pytest.approx(1, abs=1e-6)
@@ -281,7 +302,7 @@ def test_equations_are_written_in_the_coordinates_that_suit_the_group(study, mon
 def test_the_page_draws_the_latent_where_the_group_turns_circles(study, monkeypatch):
     squeeze = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
     first = study_of(
-        monkeypatch, study, plane().seen_in(squeeze), squeeze @ TURN.double() @ squeeze.inverse()
+        monkeypatch, study, plane().in_frame(squeeze), squeeze @ TURN.double() @ squeeze.inverse()
     )
     drawn, draw = [], report.draw_latent_motion
     monkeypatch.setattr(report, "draw_latent_motion", lambda seen, *a: drawn.append(seen) or draw(seen, *a))

@@ -22,7 +22,7 @@ from tasks.top_tagging.discovery.jet_algebra import (
 MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64))
 LORENTZ = catalogue.lorentz()
 WHOLE = catalogue.union(LORENTZ, catalogue.scaling(4))
-BRIEF = {"progress": False, "judge_steps": 20}
+BRIEF = {"progress": False, "evaluation_steps": 20}
 
 
 def cone_jets(n: int, counts: int = 2, seed: int = 0) -> Jets:

@@ -1,5 +1,5 @@
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from conftest import EXACT, LEARNED
 from torch import Tensor
 
 from discover import LaLiGAN
-from discover.latent.motion import LatentMotion
+from discover.latent.group import GivenGroup, latent_group
+from discover.latent.model import LatentMotion, equivariance_loss
 
 TURN = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
 SHEAR = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
@@ -33,12 +34,12 @@ def drawn(generator) -> tuple[Tensor, Tensor]:
     return turns(50, generator), torch.randn(50, 2, generator=generator, dtype=torch.float64)
 
 
-def test_a_motion_that_commutes_with_the_group_costs_nothing(drawn):
+def test_an_equivariant_motion_has_no_loss(drawn):
     g, z = drawn
     assert linear(TURN).loss(g, z, z @ TURN.mT).detach() < EXACT
 
 
-def test_one_that_does_not_costs_what_the_formula_says(drawn):
+def test_the_loss_of_another_motion_is_what_the_formula_says(drawn):
     g, z = drawn
     wrong = z @ SHEAR.mT
     missed = ((SHEAR @ g - g @ SHEAR) @ z[..., None]).square().sum() / (g @ wrong[..., None]).square().sum()
@@ -68,6 +69,47 @@ def test_points_elements_and_rates_get_gradients(drawn):
     assert all(float(t.grad.norm()) > 0 for t in (g, z, dz))
 
 
+def mixed(m: list[list[float]]) -> Tensor:
+    """A matrix (4, 4) that mixes two copies of a plane: it commutes with the rotation of both."""
+    return torch.kron(torch.tensor(m, dtype=torch.float64), torch.eye(2, dtype=torch.float64))
+
+
+PLANES = cast(GivenGroup, latent_group("2*so(2)", 4, 1, "normal", 1.0))
+ANGLES = torch.linspace(-2, 2, 50, dtype=torch.float64)[:, None, None]
+
+
+def known(z: Tensor) -> float:
+    """``equivariance_loss`` of windows (50, 2, 4) for rotations of both copies of a plane by known angles."""
+    return float(equivariance_loss(PLANES, z, ANGLES))
+
+
+def follow(z: Tensor) -> Tensor:
+    """Windows (50, 2, 4) of z (50, 1, 4) and g z."""
+    return torch.cat([z, torch.einsum("nwij,nwj->nwi", PLANES.element(ANGLES), z)], dim=1)
+
+
+def test_windows_that_follow_their_elements_have_no_loss(generator):
+    z = torch.randn(50, 1, 4, generator=generator, dtype=torch.float64)
+    assert known(follow(z)) < EXACT
+    assert known(torch.cat([z, z], dim=1)) > 0.1
+
+
+def test_a_bad_copy_counts_however_small_its_own_part_is(generator):
+    """A copy that hides behind a good one: the loss is measured in units of unit covariance."""
+    good = follow(torch.randn(50, 1, 4, generator=generator, dtype=torch.float64))
+    bad = torch.randn(50, 2, 4, generator=generator, dtype=torch.float64)
+    z = torch.cat([good[..., :2], bad[..., 2:]], dim=-1)
+    hidden = z @ mixed([[1.0, 0.0], [1.0, 0.1]]).mT
+    assert known(z) > 0.3
+    assert abs(known(hidden) / known(z) - 1) < 0.05
+
+
+def test_the_loss_stays_finite_where_a_direction_is_lost(generator):
+    z = torch.randn(50, 2, 4, generator=generator, dtype=torch.float64)
+    assert math.isfinite(known(z * torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64)))
+    assert math.isfinite(known(0 * z))
+
+
 def swings(m: int = 40, length: int = 60) -> tuple[Tensor, Tensor]:
     """Bent circles (m, T, 2) of many sizes about one centre, larger ones slower, and their rates."""
     radius = torch.linspace(0.2, 1.5, m)[:, None]
@@ -79,7 +121,7 @@ def swings(m: int = 40, length: int = 60) -> tuple[Tensor, Tensor]:
 
 
 BRIEF: dict[str, Any] = {
-    "width": 32, "depth": 2, "steps": 500, "cooldown": 400, "averaging": 0.98, "starts": 1, "judge_steps": 0,
+    "width": 32, "depth": 2, "steps": 500, "cooldown": 400, "averaging": 0.98, "starts": 1, "evaluation_steps": 0,
     "progress": False,
 }  # fmt: skip
 
@@ -97,7 +139,7 @@ def turned(fitted: LaLiGAN, x: Tensor) -> Tensor:
     return fitted.symmetry_.flow(x, torch.linspace(0, 2 * math.pi / rate, 24, dtype=torch.float64))
 
 
-def test_orbits_keep_a_size_nobody_was_told_of():
+def test_an_equivariant_motion_makes_orbits_keep_their_size():
     x, rates = swings()
     alone = LaLiGAN(**BRIEF).fit(x)
     beside = LaLiGAN(motion_weight=1.0, **BRIEF).fit(x, rates=rates)
@@ -107,7 +149,7 @@ def test_orbits_keep_a_size_nobody_was_told_of():
     assert "motion" not in alone.history_[-1]
 
 
-def test_differences_do_for_rates_and_none_are_refused():
+def test_differences_replace_rates_and_none_are_refused():
     x, _ = swings(8)
     settings = BRIEF | {"steps": 50, "cooldown": 20, "motion_weight": 1.0}
     assert "motion" in LaLiGAN(**settings).fit(x, dt=0.2).history_[-1]
