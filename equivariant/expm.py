@@ -88,14 +88,9 @@ def _batched(a: Tensor, b: Tensor) -> Tensor:
 
 
 def is_traced(matrices: Tensor) -> bool:
-    """Whether a call is under ``torch.compile``, ``torch.jit.trace`` or a transform such as ``vmap``.
-
-    Args:
-        matrices: an argument of the call.
-    """
+    """Whether a call is under ``torch.compile`` or a transform such as ``vmap``."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
-    return torch.compiler.is_compiling() or tracing or wrapped
+    return torch.compiler.is_compiling() or wrapped
 
 
 HIGHEST = 64  # the largest ratio of frequencies that still counts as commensurate

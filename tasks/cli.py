@@ -42,18 +42,16 @@ def two_body(
     Args:
         quick: our architectures, minutes; the default, against --paper.
     """
-    from tasks.common.results import summarise, text_table
-    from tasks.two_body.report import draw_overview, write_two_body_report
+    from tasks.common.plots import save_figure
+    from tasks.two_body.report import COLUMNS, draw_overview, write_two_body_report
 
     study = study or TwoBody()
     if quick and study.paper:
         raise ValueError("--quick and --paper exclude each other; give one")
-    outcome = study.run(_tell)
-    write_two_body_report(study.out / "report.html", outcome, study.config())
-    draw_overview(outcome).savefig(study.out / "overview.png", dpi=150)
-    print(
-        f"\n{text_table(summarise(outcome.rows))}\n\nEverything is in {study.out}; read {study.out}/report.html."
-    )
+    results = study.run()
+    write_two_body_report(study.out / "report.html", results, study.config(), study.warning)
+    save_figure(draw_overview(results), study.out / "overview.png")
+    print(f"\n{results.table.table(COLUMNS)}\n\nEverything is in {study.out}; read {study.out}/report.html.")
 
 
 @app.command(name="jets")

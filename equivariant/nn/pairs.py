@@ -1,16 +1,14 @@
 """Messages of all pairs of nodes and their sums: m_ij = g_ij relu(W' relu(a_i + b_j + W f_ij) + c')."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from equivariant.expm import is_traced
-from equivariant.precision import full_precision
-
-__all__ = ["PairMaps", "gated_message", "move_weights", "pair_messages"]
+__all__ = ["PairMaps", "full_precision", "gated_message", "move_weights", "pair_messages"]
 
 CHUNK = 2**19  # numbers of pairs x hidden that stay in the cache of one core
 
@@ -28,6 +26,12 @@ class PairMaps(NamedTuple):
     inner: Tensor | None = None
     inner_bias: Tensor | None = None
     last: Tensor | None = None
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """A block of code that autocast leaves alone, on the device of x."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def gated_message(normal: Tensor, maps: PairMaps, exists: Tensor | None = None) -> Tensor:
@@ -63,10 +67,11 @@ def pair_messages(
 
 def _is_plain(tensors: list[Tensor]) -> bool:
     """Whether tensors can be written to in place, by eager code without transforms, on a CPU."""
-    if torch.is_autocast_enabled("cpu") or is_traced(tensors[0]):
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # type: ignore[attr-defined]
     first = tensors[0]
-    return all(t.device.type == "cpu" and t.dtype == first.dtype and not is_traced(t) for t in tensors)
+    return all(t.device.type == "cpu" and t.dtype == first.dtype and not wrapped(t) for t in tensors)
 
 
 def _formula(

@@ -1,4 +1,4 @@
-"""A self-contained HTML page: verdicts, pictures as inline SVG, tables, settings; nothing is loaded from elsewhere."""
+"""A self-contained HTML page: what was found, how sure, what it gains and one picture; everything else folds."""
 
 import io
 import json
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from discover import Change, Verdict
+from discover import Change, Verdict, identify
 from discover.algebra.draw import draw_action, draw_basis, draw_spectrum
 from equivariant import LieAlgebra
-from tasks.common.results import Summary
+from equivariant.files import write_file
+from tasks.common.files import to_plain
+from tasks.common.plots import draw_curves
+from tasks.common.results import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,22 +26,41 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTHING",
     "Column",
+    "Headline",
     "Picture",
     "Section",
     "Table",
+    "algebra_in_words",
     "algebra_section",
-    "change_table",
     "draw_curves",
-    "summary_table",
+    "verdict_in_words",
     "write_report",
 ]
 
 NOTHING = "No generator: nothing in the search space satisfies the equations of a symmetry."
+FAMILIES = {
+    "so(2)": "rotation in the plane",
+    "so(3)": "rotations in space",
+    "so(1,3)": "Lorentz transformations",
+    "so": "rotations",
+    "scaling": "scaling of all coordinates",
+    "translation": "translations",
+    "se": "rotations and translations",
+    "sl": "linear maps of determinant 1",
+    "gl": "all linear maps",
+    "sp": "symplectic maps",
+    "aff": "affine maps",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure and what it shows."""
+    """A figure and what it shows.
+
+    Args:
+        figure: of matplotlib.
+        caption: one or two sentences.
+    """
 
     figure: "Figure"
     caption: str
@@ -51,25 +73,37 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """A heading; numbers stand to the right."""
+class Headline:
+    """The first screen of a page, readable in ten seconds.
 
-    name: str
-    number: bool = False
+    Args:
+        found: what was found, such as "Rotation in the plane, so(2), 4 copies".
+        sure: how sure that is, in plain words.
+        gain: what it gains, such as "Test error: MLP 2.0e-02, EMLP 4.4e-09"; empty where nothing was compared.
+        picture: the one that shows it.
+        passed: whether a symmetry is established; colours the headline.
+        warning: that figures mean little, after a small or quick run.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Cells as text; ``best`` is the row to set in bold, if any."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
-    best: int | None = None
+    found: str
+    sure: str = ""
+    gain: str = ""
+    picture: Picture | None = None
+    passed: bool = True
+    warning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the page; what is empty is left out."""
+    """A part of the page, folded below a headline; what is empty is left out.
+
+    Args:
+        heading: its title.
+        verdicts: set off from the text.
+        lines: paragraphs.
+        pictures: side by side where they fit.
+        tables: below them.
+    """
 
     heading: str
     verdicts: Sequence[Verdict] = ()
@@ -79,28 +113,116 @@ class Section:
 
 
 def write_report(
-    path: str | Path, title: str, lead: str, sections: Sequence[Section], details: Mapping[str, Any]
+    path: str | Path,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    details: Mapping[str, Any],
+    headline: Headline | None = None,
 ) -> None:
-    """Write the page; ``details`` (settings, versions) are shown as JSON at the end."""
+    """Write the page, whole or not at all.
+
+    Args:
+        path: of the file.
+        title: of the page.
+        lead: one sentence on the data.
+        sections: in order; folded below a headline, open without one.
+        details: settings and versions, shown as JSON at the end.
+        headline: the first screen.
+
+    Raises:
+        OSError: with a sentence, when it cannot be written.
+    """
     environment = Environment(
         loader=PackageLoader("tasks.common", "."), autoescape=True, undefined=StrictUndefined
     )
     number = count()
+    top = None
+    if headline is not None:
+        top = vars(headline) | {"picture": headline.picture and _drawn(headline.picture, number)}
     page = environment.get_template("report.html").render(
         title=title,
         lead=lead,
-        sections=[_plain(section, number) for section in sections],
-        details={name: json.dumps(value, indent=1, default=str) for name, value in details.items()},
+        headline=top,
+        sections=[_rendered(section, number) for section in sections],
+        details={name: json.dumps(to_plain(value), indent=1) for name, value in details.items()},
     )
-    Path(path).write_text(page, encoding="utf-8")
+    write_file(path, page)
+
+
+def algebra_in_words(algebra: LieAlgebra, data: "Tensor | None" = None) -> str:
+    """What an algebra is, for a headline.
+
+    Args:
+        algebra: to name.
+        data: points (..., k); generators are then compared by what they do to their span.
+
+    Returns:
+        Its family, name and number of copies, or that the catalogue does not have it.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> algebra_in_words(catalogue.by_name("4*so(2)"))
+        'Rotation in the plane, so(2), 4 copies'
+    """
+    if not algebra.n_generators:
+        return "No symmetry"
+    match = identify(algebra, data)
+    if match is None:
+        many = "one generator" if algebra.n_generators == 1 else f"{algebra.n_generators} generators"
+        return f"A symmetry with {many} that the catalogue does not have"
+    text = " and ".join(_part_in_words(part) for part in match.name.split(" with "))
+    return text[0].upper() + text[1:]
+
+
+def verdict_in_words(verdict: Verdict | None) -> str:
+    """How sure a symmetry is, in plain words.
+
+    Args:
+        verdict: of held-out data; None where there is none.
+
+    Returns:
+        One to three sentences.
+    """
+    if verdict is None:
+        return "Nothing was tested on held-out data."
+    if not verdict.passed:
+        return str(verdict).split(". ")[0] + "."
+    sentences = []
+    if verdict.map == "holds" and verdict.violation is not None:
+        sentences.append(
+            f"Sure: the map from x to y is equivariant. On held-out data a network's forecasts violate it by "
+            f"{verdict.violation.value:.1%}, at most {verdict.violation.high:.1%} (up to 5 % passes)."
+        )
+    if verdict.law == "holds":
+        sentences.append(
+            f"{'The' if sentences else 'Sure: the'} data distribution is invariant: a critic tells transformed from "
+            f"original data with AUC {verdict.auc.value:.2f} (chance 0.5)."
+        )
+    else:
+        sentences.append(
+            "The data themselves are not distributed symmetrically, which does no harm to the map."
+        )
+    return " ".join(sentences)
 
 
 def algebra_section(
     raw: LieAlgebra, refined: LieAlgebra, changes: Sequence[Change], verdict: Verdict | None, data: "Tensor"
 ) -> Section:
-    """What was found, how it was cleaned, its spectrum, and data (n, k) or (n, steps, k) before and after g."""
+    """The generators before and after refinement, their spectrum, and data before and after g.
+
+    Args:
+        raw: as it was learned.
+        refined: as it was refined.
+        changes: what refinement did.
+        verdict: of held-out data, if any.
+        data: (n, k) or (n, steps, k).
+
+    Returns:
+        The section.
+    """
     return Section(
-        heading="The symmetry",
+        heading="The symmetry in detail",
         verdicts=[] if verdict is None else [verdict],
         lines=[] if raw.n_generators else [NOTHING],
         pictures=[
@@ -112,76 +234,42 @@ def algebra_section(
             ),
             Picture(
                 figure=draw_action(refined, data),
-                caption="Data before and after a group element; the dotted arrow is the way of one point.",
+                caption="Data before and after a group element; the dotted arrow is the path of one point.",
             ),
         ],
-        tables=[change_table(changes)],
+        tables=[
+            Table(
+                columns=[
+                    Column(name="step of refinement"),
+                    Column(name="generator change [rad]", number=True),
+                    Column(name="what"),
+                ],
+                rows=[[c.step, f"{c.size:.1e}", c.note] for c in changes],
+            )
+        ],
     )
 
 
-def change_table(changes: Sequence[Change]) -> Table:
-    """What refinement did, step by step."""
-    columns = [
-        Column(name="step of refinement"),
-        Column(name="turned by [rad]", number=True),
-        Column(name="what"),
-    ]
-    return Table(columns=columns, rows=[[c.step, f"{c.size:.1e}", c.note] for c in changes])
+def _part_in_words(name: str) -> str:
+    copies, _, family = name.rpartition("*")
+    words = FAMILIES.get(family) or ("" if "," in family else FAMILIES.get(family.split("(")[0]))
+    text = f"{words}, {family}" if words else family
+    return f"{text}, {copies} copies" if copies else text
 
 
-def summary_table(summaries: Sequence[Summary]) -> Table:
-    """Errors of all models, medians over seeds with their range."""
-    names = ("test error", "lowest", "highest", "without broken orbits", "seconds", "seeds")
-    columns = [
-        Column(name="model"),
-        Column(name="symmetry"),
-        *(Column(name=name, number=True) for name in names),
-    ]
-    errors = [[s.test_mse, s.lowest, s.highest, s.unbroken_mse] for s in summaries]
-    rows = [
-        [s.model, s.symmetry, *(f"{e:.2e}" for e in row), f"{s.seconds:.0f}", str(s.seeds)]
-        for s, row in zip(summaries, errors, strict=True)
-    ]
-    best = min(range(len(rows)), key=lambda i: errors[i][0]) if rows else None
-    return Table(columns=columns, rows=rows, best=best)
-
-
-def draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], quantity: str, unit: str) -> "Figure":
-    """One quantity of the logs against the step, one line for each label, on a logarithmic axis."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from discover.algebra.draw import COLOURS, STYLE
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.4), layout="constrained")
-        axis = figure.subplots()
-    for i, (label, rows) in enumerate(histories.items()):
-        steps, values = ([row[name] for row in rows] for name in ("step", quantity))
-        style = ("-", "--", ":")[i // len(COLOURS) % 3]
-        axis.plot(steps, values, style, color=COLOURS[i % len(COLOURS)], lw=1.2, label=label)
-    axis.set(xlabel="step", ylabel=f"{quantity.replace('_', ' ')} [{unit}]", yscale="log")
-    axis.spines[["top", "right"]].set_visible(False)
-    if histories:
-        axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def _plain(section: Section, number: "count[int]") -> dict[str, Any]:
-    pictures = [
-        {"svg": _svg(p.figure, next(number), p.caption), "caption": p.caption, "wide": p.wide}
-        for p in section.pictures
-    ]
+def _rendered(section: Section, number: "count[int]") -> dict[str, Any]:
     verdicts = [{"passed": verdict.passed, "text": str(verdict)} for verdict in section.verdicts]
+    pictures = [_drawn(picture, number) for picture in section.pictures]
     return vars(section) | {"pictures": pictures, "verdicts": verdicts}
 
 
-def _svg(figure: "Figure", number: int, caption: str) -> str:
-    """The picture as an element; its inner names are made its own, since one page holds many."""
+def _drawn(picture: Picture, number: "count[int]") -> dict[str, Any]:
+    """A picture as inline SVG; its inner names are made its own, since one page holds many."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{number}-", text)
-    label = re.sub(r'[<>&"]', "", caption)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{next(number)}-", text)
+    label = re.sub(r'[<>&"]', "", picture.caption)
+    svg = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return {"svg": svg, "caption": picture.caption, "wide": picture.wide}

@@ -1,69 +1,310 @@
-"""What a run leaves behind: one results.json and one results.csv, with all that is needed to read them again."""
+"""The result table of all tasks: measured quantities of every run, their medians over seeds, and their files."""
 
-import csv
-import json
+import math
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-__all__ = ["Row", "Summary", "environment", "summarise", "text_table", "write_results"]
+from tasks.common.files import read_json, write_csv, write_json
+
+__all__ = ["Column", "ResultTable", "Spread", "Summary", "Table", "Target", "environment"]
 
 PACKAGES = ("liesmith", "torch", "torch-geometric", "numpy", "scipy")
+RENAMED = {"unbroken_mse": "mse_without_outliers"}  # columns of files that 0.1 wrote
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One trained model: what it is, which symmetry went in, and what came out.
+class Target:
+    """What a measured quantity should reach.
 
-    ``test_mse`` and ``train_mse`` in the data's squared units; ``unbroken_mse`` is the test error without the
-    trajectories that are no solutions of the equations of motion; ``seconds`` of training.
+    Args:
+        measure: its name.
+        at_least: lower bound, if any.
+        at_most: upper bound, if any.
+
+    Example:
+        >>> target = Target(measure="error", at_most=0.01)
+        >>> str(target), target.met(0.02), target.met(None)
+        ('at most 0.01', False, False)
     """
 
-    model: str
-    symmetry: str
-    seed: int
-    test_mse: float
-    unbroken_mse: float
-    train_mse: float
-    parameters: int
-    steps: int
-    seconds: float
+    measure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def met(self, value: float | None) -> bool:
+        """Whether a value reaches it; None and NaN do not."""
+        if value is None:
+            return False
+        low = self.at_least is None or value >= self.at_least
+        return low and (self.at_most is None or value <= self.at_most)
 
     def __str__(self) -> str:
-        return (
-            f"{self.model}, symmetry {self.symmetry}: test error {self.test_mse:.2e} ({self.seconds:.0f} s)"
+        parts = {"at least": self.at_least, "at most": self.at_most}
+        return " and ".join(f"{word} {value:g}" for word, value in parts.items() if value is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Median and range of a quantity over seeds; all None where no seed has a value.
+
+    Args:
+        median: over the seeds.
+        lowest: of the seeds.
+        highest: of the seeds.
+        seeds: how many have a finite value.
+
+    Example:
+        >>> print(Spread.of([1.0, 4.0, None, 2.0]))
+        2 (1 to 4)
+        >>> print(Spread.of([2.0]))
+        2
+    """
+
+    median: float | None
+    lowest: float | None
+    highest: float | None
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> "Spread":
+        """Of one value a seed; None and what is not finite are left out."""
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        return cls(
+            median=statistics.median(finite) if finite else None,
+            lowest=min(finite, default=None),
+            highest=max(finite, default=None),
+            seeds=len(finite),
         )
+
+    def __format__(self, form: str) -> str:
+        if self.median is None:
+            return "-"
+        middle, low, high = (_number(value, form) for value in (self.median, self.lowest, self.highest))
+        return middle if self.seeds == 1 else f"{middle} ({low} to {high})"
+
+    def __str__(self) -> str:
+        return f"{self:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The rows of one model and symmetry over seeds; medians."""
+    """One group of rows, such as a model with a symmetry, over seeds.
 
-    model: str
-    symmetry: str
+    Args:
+        group: what its rows have in common, by column.
+        seeds: how many rows.
+        spreads: of every measured quantity.
+    """
+
+    group: dict[str, Any]
     seeds: int
-    test_mse: float
-    lowest: float
-    highest: float
-    unbroken_mse: float
-    seconds: float
+    spreads: dict[str, Spread]
+
+    def __getitem__(self, measure: str) -> Spread:
+        return self.spreads.get(measure, Spread.of([]))
+
+    def cell(self, column: "Column") -> str:
+        """The text of one column."""
+        if column.key in self.group:
+            return str(self.group[column.key])
+        return str(self.seeds) if column.key == "seeds" else format(self[column.key], column.form)
 
 
-def summarise(rows: Sequence[Row]) -> list[Summary]:
-    """One summary for each model and symmetry, in the order of first appearance."""
-    kinds = list(dict.fromkeys((row.model, row.symmetry) for row in rows))
-    return [_summary([row for row in rows if (row.model, row.symmetry) == kind]) for kind in kinds]
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table as text.
+
+    Args:
+        name: its heading.
+        key: of the quantity, where cells come from a ``ResultTable``.
+        form: format of its numbers, such as ``".2e"``.
+        number: whether cells stand to the right.
+    """
+
+    name: str
+    key: str = ""
+    form: str = ".4g"
+    number: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells as text, for the terminal and for pages.
+
+    Args:
+        columns: headings.
+        rows: of cells.
+        best: row to set in bold, if any.
+
+    Example:
+        >>> print(Table(columns=[Column(name="model"), Column(name="error", number=True)], rows=[["MLP", "0.1"]]))
+        model  error
+        MLP      0.1
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    best: int | None = None
+
+    def __str__(self) -> str:
+        lines = [[column.name for column in self.columns], *self.rows]
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        pads = [str.rjust if column.number else str.ljust for column in self.columns]
+        return "\n".join(
+            "  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+
+@dataclass(kw_only=True)
+class ResultTable:
+    """Rows of measured quantities, one for each run, and what they come to over seeds.
+
+    Args:
+        by: columns that name what is compared, such as ``("model", "symmetry")``; empty where all rows are of one.
+        targets: what quantities should reach.
+        rows: one for each run; ``seed`` beside the columns of ``by``, and whatever was measured.
+
+    Example:
+        >>> table = ResultTable(by=("model",), targets=[Target(measure="error", at_most=1.5)])
+        >>> table.rows += [{"model": "MLP", "seed": s, "error": e} for s, e in ((0, 1.0), (1, 3.0))]
+        >>> print(table.summary()[0]["error"])
+        2 (1 to 3)
+        >>> table.verdicts()
+        ['Met in part: error at most 1.5, by 1 of 2 seeds; 2 (1 to 3).']
+    """
+
+    by: tuple[str, ...] = ()
+    targets: Sequence[Target] = ()
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def read(
+        cls, path: str | Path, by: tuple[str, ...] = (), targets: Sequence[Target] = ()
+    ) -> "ResultTable":
+        """The rows of a ``results.json``, of this version or of 0.1.
+
+        Args:
+            path: of the file.
+            by: columns that name what is compared.
+            targets: what quantities should reach.
+
+        Returns:
+            The table; columns that had other names in 0.1 have today's.
+
+        Raises:
+            FileNotFoundError: where there is no file.
+            ValueError: when it has no rows.
+        """
+        content = read_json(path)
+        rows: list[dict[str, Any]] = content.get("rows") or [
+            {"seed": seed["seed"], **seed.get("measures", {})} for seed in content.get("seeds", [])
+        ]
+        if not rows:
+            raise ValueError(
+                f"{path} must have an entry 'rows' (or 'seeds', as 0.1 wrote), got {list(content)}"
+            )
+        renamed: list[dict[str, Any]] = [
+            {RENAMED.get(name, name): value for name, value in row.items()} for row in rows
+        ]
+        return cls(by=by, targets=targets, rows=renamed)
+
+    def summary(self) -> list[Summary]:
+        """One for each group, in the order of first appearance."""
+        return [
+            Summary(group=group, seeds=len(rows), spreads=self._spreads(rows))
+            for group, rows in self._groups()
+        ]
+
+    def verdicts(self) -> list[str]:
+        """A sentence for each target and group: met or not, by how many seeds."""
+        return [
+            self._verdict(target, group, rows) for target in self.targets for group, rows in self._groups()
+        ]
+
+    def table(self, columns: Sequence[Column], best: str | None = None) -> Table:
+        """The summary as text.
+
+        Args:
+            columns: which quantities, and how their numbers are written.
+            best: quantity whose lowest median is set in bold.
+
+        Returns:
+            One row a group.
+        """
+        summaries = self.summary()
+        medians = [s[best].median for s in summaries] if best else []
+        known = [i for i, median in enumerate(medians) if median is not None]
+        return Table(
+            columns=columns,
+            rows=[[summary.cell(column) for column in columns] for summary in summaries],
+            best=min(known, key=lambda i: medians[i] or 0.0) if known else None,
+        )
+
+    def write(self, folder: str | Path, **about: Any) -> None:
+        """Write ``results.json`` and ``results.csv``.
+
+        Args:
+            folder: of the run.
+            **about: further entries of ``results.json``, such as ``config`` and ``data``.
+
+        Raises:
+            OSError: with a sentence, when they cannot be written.
+        """
+        content = {"environment": environment(), **about}
+        content |= (
+            {"targets": [asdict(target) | {"text": str(target)} for target in self.targets]}
+            if self.targets
+            else {}
+        )
+        summary = [{**s.group, "seeds": s.seeds, **s.spreads} for s in self.summary()]
+        write_json(Path(folder) / "results.json", content | {"summary": summary, "rows": self.rows})
+        common = {"device": content["environment"]["device"], "torch": torch.__version__}
+        write_csv(Path(folder) / "results.csv", [_flat(row) | common for row in self.rows])
+
+    def _groups(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        keys = dict.fromkeys(tuple(row.get(name) for name in self.by) for row in self.rows)
+        for key in keys:
+            group = dict(zip(self.by, key, strict=True))
+            yield group, [row for row in self.rows if all(row.get(name) == group[name] for name in self.by)]
+
+    def _spreads(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+        names = dict.fromkeys(
+            name
+            for row in rows
+            for name, value in row.items()
+            if name not in (*self.by, "seed")
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+        )
+        return {name: Spread.of(row.get(name) for row in rows) for name in names}
+
+    def _verdict(self, target: Target, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+        values = [row.get(target.measure) for row in rows]
+        met, n = sum(map(target.met, values)), len(rows)
+        word = "Met" if met == n else "Not met" if met == 0 else "Met in part"
+        of = f" ({', '.join(map(str, group.values()))})" if group else ""
+        count = "" if n == 1 else f", by {met} of {n} seeds"
+        return f"{word}: {target.measure.replace('_', ' ')}{of} {target}{count}; {Spread.of(values)}."
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Versions and machine, beside which a figure can be judged."""
+    """Versions and machine, beside which a figure can be judged.
+
+    Args:
+        device: that models were trained on.
+
+    Returns:
+        Texts and numbers by name.
+    """
     return {
         "device": device,
         "processor": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -73,44 +314,17 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def write_results(folder: str | Path, rows: Sequence[Row], **about: Any) -> None:
-    """Write ``results.csv`` (one line a model) and ``results.json`` (the same, with everything in ``about``)."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = about | {"summary": [asdict(s) for s in summarise(rows)], "rows": [asdict(row) for row in rows]}
-    _replace(folder / "results.json", json.dumps(content, indent=1, default=str, allow_nan=True) + "\n")
-    common = {"device": about.get("environment", {}).get("device", "cpu"), "torch": _version("torch")}
-    _write_csv(folder / "results.csv", [asdict(row) | common for row in rows])
+def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(name, name): value for name, value in row.items()}
 
 
-def _summary(rows: Sequence[Row]) -> Summary:
-    errors = [row.test_mse for row in rows]
-    return Summary(
-        model=rows[0].model,
-        symmetry=rows[0].symmetry,
-        seeds=len(rows),
-        test_mse=statistics.median(errors),
-        lowest=min(errors),
-        highest=max(errors),
-        unbroken_mse=statistics.median(row.unbroken_mse for row in rows),
-        seconds=statistics.median(row.seconds for row in rows),
-    )
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what does not fit into one cell."""
+    return {name: value for name, value in row.items() if not isinstance(value, list | dict)}
 
 
-def _write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    rows = list(rows)
-    fresh = path.with_suffix(".part")
-    with fresh.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(fresh, path)
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".part")
-    fresh.write_text(text)
-    os.replace(fresh, path)
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value + 0.0, form or ".4g")  # + 0.0: no -0
 
 
 def _version(package: str) -> str:
@@ -120,10 +334,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def text_table(summaries: Sequence[Summary]) -> str:
-    """Medians over seeds for the terminal."""
-    lines = [f"{'model':<16}{'symmetry':<14}{'test error':>12}{'seconds':>10}"]
-    lines += [f"{s.model:<16}{s.symmetry:<14}{s.test_mse:>12.2e}{s.seconds:>10.0f}" for s in summaries]
-    return "\n".join(lines)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from equivariant.files import read_npz, write_npz
 
 __all__ = ["COLUMNS", "TIME_STEP", "TwoBodyData", "load_orbits", "pairs", "save_orbits", "windows"]
 
@@ -54,7 +55,7 @@ def load_orbits(path: str | Path) -> TwoBodyData:
 
 def save_orbits(path: str | Path, data: TwoBodyData) -> None:
     """Write the .npz that ``load_orbits`` reads."""
-    np.savez_compressed(path, train=data.train.numpy(), test=data.test.numpy(), columns=np.array(NAMES))
+    write_npz(path, train=data.train.numpy(), test=data.test.numpy(), columns=np.array(NAMES))
 
 
 def pairs(trajectories: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,20 +80,20 @@ def windows(trajectories: Tensor, past: int = 5, future: int = 5) -> tuple[Tenso
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"no orbits at {path}; leave the option out to simulate them")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("train", "test", "columns")}
-    except KeyError as error:
-        raise ValueError(f"{path} must hold the arrays train, test and columns: {error.args[0]}") from None
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz of plain arrays ({error})") from None
+    arrays = read_npz(path)
+    missing = [name for name in ("train", "test", "columns") if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path} must hold the arrays train, test and columns; {', '.join(missing)} is missing"
+        )
+    return arrays
 
 
 def _check_columns(path: Path, columns: np.ndarray) -> None:
-    came = tuple(str(name) for name in columns.ravel())
-    if came != NAMES:
+    actual = tuple(str(name) for name in columns.ravel())
+    if actual != NAMES:
         raise ValueError(
-            f"the columns of {path} must be {' '.join(NAMES)} in this order, got {' '.join(came)}"
+            f"the columns of {path} must be {' '.join(NAMES)} in this order, got {' '.join(actual)}"
         )
 
 

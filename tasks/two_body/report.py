@@ -1,68 +1,142 @@
-"""The page of a two-body run: the symmetry, the table of models, and the curves of their training."""
+"""The page and the picture of a two-body run: the generator, orbits before and after g, errors of the forecasters."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from discover.algebra.draw import COLOURS, INK, QUIET, SIGNS, STYLE
-from tasks.common.report import Picture, Section, algebra_section, draw_curves, summary_table, write_report
-from tasks.common.results import Summary, environment, summarise
-from tasks.two_body.results import LARGEST_DRIFT, Finding, Outcome, energy_drift
+from discover.algebra.draw import COLOURS, INK, QUIET
+from tasks.common.plots import draw_matrix, draw_spreads, legend, panels
+from tasks.common.report import (
+    Headline,
+    Picture,
+    Section,
+    algebra_in_words,
+    algebra_section,
+    draw_curves,
+    verdict_in_words,
+    write_report,
+)
+from tasks.common.results import Column, ResultTable, Summary, environment
+from tasks.two_body.results import LARGEST_DRIFT, TwoBodyDiscovery, TwoBodyResults, energy_drift
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_overview", "write_two_body_report"]
+__all__ = ["COLUMNS", "draw_overview", "write_two_body_report"]
+
+COLUMNS = (
+    Column(name="model", key="model"),
+    Column(name="symmetry", key="symmetry"),
+    Column(name="test error", key="test_mse", form=".2e", number=True),
+    Column(name="without outliers", key="mse_without_outliers", form=".2e", number=True),
+    Column(name="seconds", key="seconds", form=".0f", number=True),
+)
+SYMMETRY_COLOURS = {"none": INK, "discovered": COLOURS[1], "refined": COLOURS[0], "true": COLOURS[2]}
+OVERVIEW = (
+    "Left: the generator L as it was learned. Middle: orbits of body 1 and what exp(w L) makes of them. Right: errors "
+    "of forecasters on test orbits, which start at angles that no training orbit starts at."
+)
 
 
-def write_two_body_report(path: Path, outcome: Outcome, config: dict[str, Any]) -> None:
-    """Write the report of what a run has come to; there must be at least one finding."""
-    first = outcome.findings[0]
-    symmetry = algebra_section(
-        first.raw, first.refined, first.refinement.changes, first.verdict, outcome.orbits.train
-    )
+def write_two_body_report(
+    path: Path, results: TwoBodyResults, config: dict[str, Any], warning: str = ""
+) -> None:
+    """Write the report of a run; there must be at least one discovery.
+
+    Args:
+        path: of the page.
+        results: of the run.
+        config: its settings.
+        warning: that it was a small run.
+    """
+    first, orbits = results.discoveries[0], results.orbits
+    verdict = first.verdict
     write_report(
         path,
-        title="Two bodies: a symmetry found, and what it is worth",
-        lead=f"{len(outcome.orbits.train)} training orbits from {outcome.orbits.source}; training orbits start on "
-        "one half circle, test orbits on the other.",
-        sections=[symmetry, _against_truth(outcome), _models(outcome), _training(first, outcome)],
-        details={"settings": config, "environment": environment(), "data": outcome.orbits.digest},
+        title="Two bodies: discovered symmetry and forecasts",
+        lead=f"{len(orbits.train)} training orbits from {orbits.source}.",
+        headline=Headline(
+            found=algebra_in_words(first.refined, first.data),
+            sure=verdict_in_words(verdict),
+            gain=_gain(results.table),
+            picture=Picture(figure=draw_overview(results), caption=OVERVIEW),
+            passed=verdict is not None and verdict.passed,
+            warning=warning,
+        ),
+        sections=[_models(results), _symmetry(first, results), _training(first, results)],
+        details={"settings": config, "environment": environment(), "data": orbits.digest},
     )
 
 
-def _against_truth(outcome: Outcome) -> Section:
-    lines = [f"Seed {found.seed}: {found.against_truth}" for found in outcome.findings]
-    return Section(
-        heading="Against the true rotation", lines=lines, verdicts=[f.verdict for f in outcome.findings[1:]]
-    )
+def draw_overview(results: TwoBodyResults) -> "Figure":
+    """Three panels; there must be at least one discovery and one row.
+
+    Args:
+        results: of the run.
+
+    Returns:
+        The figure.
+    """
+    figure, (generator, orbits, errors) = panels(3, width=3.6, height=3.5, width_ratios=(1, 1, 1.5))
+    first = results.discoveries[0]
+    if first.raw.n_generators:
+        draw_matrix(generator, first.raw.basis[0], first.raw.coordinates, rotation=60)
+    generator.set_title("generator L" if first.raw.n_generators else "no generator")
+    _draw_orbits(orbits, results)
+    _draw_errors(errors, results.table.summary())
+    return figure
 
 
-def _models(outcome: Outcome) -> Section:
-    broken = outcome.broken()
+def _gain(table: ResultTable) -> str:
+    """Test errors of the MLP and of the EMLP with the refined symmetry."""
+    errors = {(s.group["model"], s.group["symmetry"]): s["test_mse"] for s in table.summary()}
+    plain, equivariant = errors.get(("MLP", "none")), errors.get(("EMLP", "refined"))
+    if plain is None or equivariant is None:
+        return ""
+    return f"Test error: MLP {plain:.1e}, equivariant MLP (EMLP) with the found symmetry {equivariant:.1e}"
+
+
+def _models(results: TwoBodyResults) -> Section:
+    n = results.outliers()
     lines = [
-        f"Mean squared error over all {outcome.future} future steps of test windows, in the data's own units; medians "
-        "over seeds. Framed models correct a linear forecast over the time axis, which is the row time-linear; it "
-        "commutes with every linear symmetry, so it favours none."
+        f"Mean squared error over all {results.future} future steps of test windows, in the data's squared units"
+        f"{'; medians over seeds, with their range' if len(results.discoveries) > 1 else ''}. Framed models correct a "
+        "linear forecast over the time axis (the row time-linear), which commutes with every linear symmetry."
     ]
-    if any(broken.values()):
+    if any(n.values()):
         lines.append(
-            f"{broken['train']} training and {broken['test']} test trajectories jump between two steps and solve no "
-            "equation of motion; the last errors leave them out."
+            f"{n['train']} training and {n['test']} test trajectories are outliers: they jump between two steps, so "
+            "their energy changes."
         )
-    return Section(heading="Forecasters", lines=lines, tables=[summary_table(summarise(outcome.rows))])
+    columns = COLUMNS if n["test"] else [c for c in COLUMNS if c.key != "mse_without_outliers"]
+    return Section(
+        heading="All forecasters", lines=lines, tables=[results.table.table(columns, best="test_mse")]
+    )
 
 
-def _training(first: Finding, outcome: Outcome) -> Section:
+def _symmetry(first: TwoBodyDiscovery, results: TwoBodyResults) -> Section:
+    part = algebra_section(
+        first.raw, first.refined, first.refinement.changes, first.verdict, results.orbits.train
+    )
+    lines = [f"Seed {found.seed}: {found.against_truth}" for found in results.discoveries]
+    return Section(
+        heading=part.heading,
+        verdicts=[found.verdict for found in results.discoveries if found.verdict],
+        lines=[*part.lines, *lines],
+        pictures=part.pictures,
+        tables=part.tables,
+    )
+
+
+def _training(first: TwoBodyDiscovery, results: TwoBodyResults) -> Section:
     curves = {
         f"{model}, {symmetry}": rows
-        for (model, symmetry, seed), rows in outcome.histories.items()
+        for (model, symmetry, seed), rows in results.histories.items()
         if seed == first.seed and rows
     }
-    game = {"critic": first.liegan.history_}
+    critic = "Loss of the critic during discovery; a critic that tells nothing apart has 0.693."
     return Section(
         heading="Training",
         pictures=[
@@ -70,69 +144,35 @@ def _training(first: Finding, outcome: Outcome) -> Section:
                 figure=draw_curves(curves, "loss", "relative"), caption="Training loss of every forecaster."
             ),
             Picture(
-                figure=draw_curves(game, "critic_loss", "nats"),
-                caption="Loss of the critic during discovery; 0.693 is a critic that sees no difference.",
+                figure=draw_curves({"critic": first.liegan.history_}, "critic_loss", "nats"), caption=critic
             ),
         ],
     )
 
 
-SYMMETRY_COLOURS = {"none": INK, "discovered": COLOURS[1], "refined": COLOURS[0], "true": COLOURS[2]}
-
-
-def draw_overview(outcome: Outcome) -> "Figure":
-    """Three panels; there must be at least one finding and one row."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 3.5), layout="constrained")
-        generator, orbits, errors = figure.subplots(1, 3, width_ratios=(1, 1, 1.5))
-    _draw_generator(generator, outcome)
-    _draw_orbits(orbits, outcome)
-    _draw_errors(errors, summarise(outcome.rows))
-    return figure
-
-
-def _draw_generator(axis: "Axes", outcome: Outcome) -> None:
-    raw = outcome.findings[0].raw
-    matrix = raw.basis[0] / raw.basis[0].abs().max()
-    axis.imshow(matrix.numpy(), cmap=SIGNS, vmin=-1, vmax=1)
-    names = [name.split(" ")[0] for name in raw.coordinates]
-    axis.set_xticks(range(len(names)), names, rotation=60)
-    axis.set_yticks(range(len(names)), names)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    axis.set_title("found: a generator L")
-
-
-def _draw_orbits(axis: "Axes", outcome: Outcome, n: int = 12) -> None:
-    refined = outcome.findings[0].refined
+def _draw_orbits(axis: "Axes", results: TwoBodyResults, n: int = 12) -> None:
+    refined = results.discoveries[0].refined
     g = refined.element(torch.full((refined.n_generators,), 2.2, dtype=refined.basis.dtype))
-    intact = outcome.orbits.train[energy_drift(outcome.orbits.train) <= LARGEST_DRIFT]
-    before = intact[:: max(1, len(intact) // n)][:n]
-    for orbits, colour, label in ((before, COLOURS[0], "x"), (before @ g.mT, COLOURS[1], "exp(w L) x")):
-        for i, orbit in enumerate(orbits.numpy()):
+    orbits = results.orbits.train[energy_drift(results.orbits.train) <= LARGEST_DRIFT]
+    before = orbits[:: max(1, len(orbits) // n)][:n]
+    for moved, colour, label in ((before, COLOURS[0], "x"), (before @ g.mT, COLOURS[1], "exp(w L) x")):
+        for i, orbit in enumerate(moved.numpy()):
             axis.plot(orbit[:, 0], orbit[:, 1], color=colour, lw=1.2, alpha=0.8, label="" if i else label)
     axis.set(xlabel="q1x [length]", ylabel="q1y [length]", aspect="equal", title="orbits of body 1")
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="center", handlelength=1.2)
 
 
-def _draw_errors(axis: "Axes", summaries: Sequence[Summary]) -> None:
-    models = list(dict.fromkeys(s.model for s in summaries))
+def _draw_errors(axis: "Axes", summaries: list[Summary]) -> None:
+    models = list(dict.fromkeys(s.group["model"] for s in summaries))
     axis.hlines(range(len(models)), 0, 1, color=QUIET, lw=0.6, transform=axis.get_yaxis_transform(), zorder=0)
     for symmetry, colour in SYMMETRY_COLOURS.items():
-        chosen = [s for s in summaries if s.symmetry == symmetry]
+        chosen = [s for s in summaries if s.group["symmetry"] == symmetry]
         offset = {"discovered": -0.18, "true": 0.18}.get(symmetry, 0.0)
-        places = [models.index(s.model) + offset for s in chosen]
-        axis.plot([s.test_mse for s in chosen], places, "o", ms=6, color=colour, label=symmetry)
-        axis.hlines(places, [s.lowest for s in chosen], [s.highest for s in chosen], color=colour, lw=1.5)
+        places = [models.index(s.group["model"]) + offset for s in chosen]
+        draw_spreads(axis, places, [s["test_mse"] for s in chosen], color=colour, label=symmetry)
     axis.set_yticks(range(len(models)), models)
     axis.invert_yaxis()
-    axis.set(
-        xscale="log", xlabel="test error [squared units of the data]", title="forecasts on unseen angles"
-    )
-    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.set(xscale="log", xlabel="test error [squared units of the data]", title="forecasts of test orbits")
+    axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    axis.legend(frameon=False, title="symmetry", loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(axis, title="symmetry")

@@ -1,6 +1,7 @@
-"""The main job: discover a symmetry in orbits, refine it, and measure what it is worth to a forecaster."""
+"""The study of orbits: discover a symmetry, refine it, and measure what forecasters gain from it."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -8,21 +9,19 @@ from typing import Any
 import torch
 
 from discover import LieGAN, refine
-from tasks.common.results import Row
+from tasks.common.files import RunFolder
 from tasks.common.trainer import Trainer, mean_squared_error
 from tasks.two_body.data import COLUMNS, TwoBodyData, load_orbits, pairs
 from tasks.two_body.models import OURS, PAPER, Recipe, build, full_turn, one_element_each
-from tasks.two_body.results import Finding, Outcome
+from tasks.two_body.results import TwoBodyDiscovery, TwoBodyResults
 from tasks.two_body.simulator import simulated_orbits
 
 __all__ = ["TwoBody"]
 
 K = len(COLUMNS)
 SYMMETRIES = ("discovered", "refined", "true")
-
-
-def _silent(line: str) -> None:
-    """Tells nobody."""
+PRODUCTS = ("*.safetensors", "overview.png")  # beside those of every run
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -31,7 +30,8 @@ class TwoBody:
 
     Args:
         data: .npz of orbits (arrays train, test, columns); simulated when left out.
-        out: folder of this run; an unfinished run found there goes on.
+        out: folder of this run; an unfinished one with the same settings is resumed.
+        overwrite: replace another run in this folder instead of refusing.
         seed: the first seed.
         seeds: how many runs of discovery and models.
         paper: the published architectures and schedules (long) instead of ours.
@@ -48,6 +48,7 @@ class TwoBody:
 
     data: Path | None = None
     out: Path = Path("runs/two-body")
+    overwrite: bool = False
     seed: int = 0
     seeds: int = 1
     paper: bool = False
@@ -61,24 +62,49 @@ class TwoBody:
     n_test: int = 800
     progress: bool = True
 
-    def run(self, tell: Callable[[str], None] = _silent) -> Outcome:
-        """Everything, in order; ``tell`` is given a sentence after each stage. Files go to ``out``."""
+    def run(self) -> TwoBodyResults:
+        """Everything, in order; files go to ``out``, and a sentence after each stage to the log.
+
+        Returns:
+            What was found and measured.
+
+        Raises:
+            ValueError: for settings without meaning, bad data, or a folder of another run.
+            BlockingIOError: when another process works in the folder.
+        """
         self._check()
-        outcome = Outcome(orbits=self._orbits(), past=self.past, future=self.future, smoothing=self.smoothing)
-        self.out.mkdir(parents=True, exist_ok=True)
-        tell(f"{len(outcome.orbits.train)} training orbits from {outcome.orbits.source}.")
-        for seed in range(self.seed, self.seed + self.seeds):
-            outcome.findings.append(self._discover(outcome, seed))
-            tell(f"Seed {seed}. {outcome.findings[-1]}")
-            for row in self._compare(outcome, outcome.findings[-1]):
-                outcome.rows.append(row)
-                outcome.write(self.out, self.config())
-                tell(f"Seed {seed}. {row}")
-        return outcome
+        results = TwoBodyResults(
+            orbits=self._orbits(), past=self.past, future=self.future, smoothing=self.smoothing
+        )
+        _ = results.test_windows  # trajectories too short for a window are refused before any work
+        settings = {"task": "two-body", **self.config(), "data_digest": results.orbits.digest}
+        with RunFolder(self.out, settings, overwrite=self.overwrite, products=PRODUCTS):
+            log.info("%d training orbits from %s.", len(results.orbits.train), results.orbits.source)
+            for seed in range(self.seed, self.seed + self.seeds):
+                found = self._discover(results, seed)
+                results.discoveries.append(found)
+                log.info("Seed %d. %s %s", seed, found.verdict, found.against_truth)
+                for row in self._compare(results, found):
+                    results.table.rows.append(row)
+                    results.write(self.out, self.config())
+                    log.info("Seed %d. %s", seed, _sentence(row))
+        return results
+
+    @property
+    def warning(self) -> str:
+        """That figures mean little, where the run was smaller than its defaults; else empty."""
+        small = self.steps is not None or self.discovery_steps < type(self).discovery_steps
+        if self.data is None and min(self.n_train, self.n_test) < type(self).n_train:
+            small = True
+        return "A small run: its figures show that everything works, not how well." if small else ""
 
     def config(self) -> dict[str, Any]:
         """Every setting that decides a figure, as ``json`` can write it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "progress")}
+        values = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in ("out", "overwrite", "progress")
+        }
         return values | {"data": None if self.data is None else self.data.name}
 
     def _check(self) -> None:
@@ -95,9 +121,9 @@ class TwoBody:
             return load_orbits(self.data)
         return simulated_orbits(self.n_train, self.n_test, seed=self.seed)
 
-    def _discover(self, outcome: Outcome, seed: int) -> Finding:
-        x, y = pairs(outcome.orbits.train)
-        n, steps = outcome.orbits.train.shape[:2]
+    def _discover(self, results: TwoBodyResults, seed: int) -> TwoBodyDiscovery:
+        x, y = pairs(results.orbits.train)
+        n, steps = results.orbits.train.shape[:2]
         liegan = LieGAN(
             search_space=self.search_space,
             steps=self.discovery_steps,
@@ -108,44 +134,46 @@ class TwoBody:
         )
         trajectory = torch.arange(n).repeat_interleave(steps - 1)
         liegan.fit(x, y, coordinates=COLUMNS, groups=trajectory)
-        found = Finding(seed=seed, liegan=liegan, refinement=refine(liegan.algebra_, data=x), data=x)
+        found = TwoBodyDiscovery(seed=seed, liegan=liegan, refinement=refine(liegan.algebra_, data=x), data=x)
         suffix = "" if seed == self.seed else f"-{seed}"
         found.raw.save(self.out / f"raw{suffix}.safetensors")
         found.refined.save(self.out / f"algebra{suffix}.safetensors")
         return found
 
-    def _compare(self, outcome: Outcome, found: Finding) -> Iterator[Row]:
+    def _compare(self, results: TwoBodyResults, found: TwoBodyDiscovery) -> Iterator[dict[str, Any]]:
         for name, recipe in (PAPER if self.paper else OURS).items():
             for symmetry in SYMMETRIES if recipe.needs_symmetry else ("none",):
-                yield self._row(outcome, found, name, recipe, symmetry)
+                yield self._row(results, found, name, recipe, symmetry)
 
-    def _row(self, outcome: Outcome, found: Finding, name: str, recipe: Recipe, symmetry: str) -> Row:
+    def _row(
+        self, results: TwoBodyResults, found: TwoBodyDiscovery, name: str, recipe: Recipe, symmetry: str
+    ) -> dict[str, Any]:
         """One model: built, trained, measured."""
         algebra = found.algebra(symmetry)
-        model = build(recipe, outcome.frame, K, algebra, found.seed)
+        model = build(recipe, results.frame, K, algebra, found.seed)
         trainer = self._trainer(
-            recipe, float(outcome.frame.residual.mean()), found.seed, f"{name}-{symmetry}"
+            recipe, float(results.frame.residual.mean()), found.seed, f"{name}-{symmetry}"
         )
         transform = None
         if recipe.augmented and algebra is not None:
             turn = full_turn(algebra, recipe.deviation)
             transform = one_element_each(turn, self.past, self.future, recipe.turned_back)
-        x, y = outcome.train_windows
+        x, y = results.train_windows
         trainer.fit(model, x, y, transform, label=f"{name}, {symmetry}")
-        outcome.histories[name, symmetry, found.seed] = trainer.history_
-        test_x, test_y = outcome.test_windows
-        kept = outcome.unbroken_windows
-        return Row(
-            model=name,
-            symmetry=symmetry,
-            seed=found.seed,
-            test_mse=mean_squared_error(model, test_x, test_y),
-            unbroken_mse=mean_squared_error(model, test_x[kept], test_y[kept]),
-            train_mse=mean_squared_error(model, x, y),
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            steps=trainer.steps,
-            seconds=round(trainer.seconds_, 2),
-        )
+        results.histories[name, symmetry, found.seed] = trainer.history_
+        test_x, test_y = results.test_windows
+        kept = results.without_outliers
+        return {
+            "model": name,
+            "symmetry": symmetry,
+            "seed": found.seed,
+            "test_mse": mean_squared_error(model, test_x, test_y),
+            "mse_without_outliers": mean_squared_error(model, test_x[kept], test_y[kept]),
+            "train_mse": mean_squared_error(model, x, y),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "steps": trainer.steps,
+            "seconds": round(trainer.seconds_, 2),
+        }
 
     def _trainer(self, recipe: Recipe, residual: float, seed: int, label: str) -> Trainer:
         return Trainer(
@@ -162,3 +190,7 @@ class TwoBody:
     def _checkpoint(self, name: str) -> Path:
         safe = "".join(c if c.isalnum() else "-" for c in name.lower())
         return self.out / "checkpoints" / f"{safe}.pt"
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    return f"{row['model']}, symmetry {row['symmetry']}: test error {row['test_mse']:.2e} ({row['seconds']:.0f} s)"

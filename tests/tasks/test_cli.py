@@ -81,7 +81,7 @@ def test_two_body_results_can_be_judged(two_body_run):
 
 def test_the_report_stands_alone(two_body_run):
     page = (two_body_run / "report.html").read_text()
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page.replace("xlink:", ""))
     assert "@import" not in page
     assert "<script" not in page
@@ -91,17 +91,17 @@ def test_the_report_stands_alone(two_body_run):
 
 def test_a_finished_run_is_read_back_not_repeated(two_body_run, monkeypatch):
     before = json.loads((two_body_run / "results.json").read_text())["rows"]
-    outcome = TwoBody(
+    results = TwoBody(
         out=two_body_run, n_train=40, n_test=20, steps=30, discovery_steps=400, progress=False
     ).run()
-    assert [row.test_mse for row in outcome.rows] == [row["test_mse"] for row in before]
+    assert [row["test_mse"] for row in results.table.rows] == [row["test_mse"] for row in before]
 
 
 def test_a_folder_of_other_settings_is_refused(two_body_run, run):
     code, _, err = run("two-body", "--out", two_body_run, "--n-train", 40, "--n-test", 20, "--steps", 31,
                        "--discovery-steps", 400, "--no-progress")  # fmt: skip
     assert code == 2
-    assert "other settings" in err
+    assert "another run (steps 30, not 31)" in err
 
 
 def test_show_prints_draws_and_names(two_body_run, run, orbits_file, tmp_path):
@@ -213,7 +213,7 @@ def test_bad_input_gets_one_sentence_and_code_2(run, tmp_path, arguments, says):
 
 
 def test_ctrl_c_says_how_to_go_on(run, monkeypatch):
-    def interrupted(self, tell):
+    def interrupted(self):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TwoBody, "run", interrupted)

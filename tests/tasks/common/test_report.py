@@ -1,53 +1,20 @@
-import csv
-import json
 import re
 
+import pytest
+import torch
 from matplotlib.figure import Figure
 
-from tasks.common.report import Column, Picture, Section, Table, draw_curves, summary_table, write_report
-from tasks.common.results import Row, summarise, text_table, write_results
-
-
-def row(model="EMLP", symmetry="true", seed=0, error=1.0):
-    return Row(model=model, symmetry=symmetry, seed=seed, test_mse=error, unbroken_mse=error / 2, train_mse=error,
-               parameters=3, steps=10, seconds=float(seed))  # fmt: skip
-
-
-ROWS = [row(seed=0, error=3.0), row(seed=1, error=1.0), row(seed=2, error=2.0), row("MLP", "none", 0, 9.0)]
-
-
-def test_summaries_are_medians_over_seeds():
-    emlp, mlp = summarise(ROWS)
-    assert (emlp.test_mse, emlp.lowest, emlp.highest, emlp.unbroken_mse, emlp.seeds) == (
-        2.0,
-        1.0,
-        3.0,
-        1.0,
-        3,
-    )
-    assert (mlp.model, mlp.test_mse) == ("MLP", 9.0)
-
-
-def test_results_are_written_twice_alike(tmp_path):
-    write_results(tmp_path, ROWS, task="a test", environment={"device": "cpu"})
-    content = json.loads((tmp_path / "results.json").read_text())
-    with (tmp_path / "results.csv").open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert (
-        [float(line["test_mse"]) for line in lines]
-        == [r["test_mse"] for r in content["rows"]]
-        == [3, 1, 2, 9]
-    )
-    assert content["task"] == "a test"
-    assert {line["device"] for line in lines} == {"cpu"}
-    assert not list(tmp_path.glob("*.part"))
-
-
-def test_the_best_model_is_marked():
-    table = summary_table(summarise(ROWS))
-    assert table.best == 0
-    assert table.rows[0][:3] == ["EMLP", "true", "2.00e+00"]
-    assert "EMLP" in text_table(summarise(ROWS)).splitlines()[1]
+from equivariant import LieAlgebra, catalogue
+from tasks.common.report import (
+    Column,
+    Headline,
+    Picture,
+    Section,
+    Table,
+    algebra_in_words,
+    draw_curves,
+    write_report,
+)
 
 
 def page(tmp_path, *sections):
@@ -84,3 +51,33 @@ def test_curves_show_what_was_logged():
 
 def test_no_curves_are_no_error():
     assert not list(draw_curves({}, "loss", "nats").axes[0].lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("so(2)", "Rotation in the plane, so(2)"),
+        ("4*so(2)", "Rotation in the plane, so(2), 4 copies"),
+        ("so(1,3)", "Lorentz transformations, so(1,3)"),
+        ("so(3)", "Rotations in space, so(3)"),
+        ("so(5)", "Rotations, so(5)"),
+        ("so(1,2)", "So(1,2)"),
+    ],
+)
+def test_an_algebra_is_named_in_words(name, words):
+    assert algebra_in_words(catalogue.by_name(name)) == words
+
+
+def test_what_the_catalogue_does_not_have_is_said_so():
+    strange = LieAlgebra(torch.diag(torch.tensor([1.0, 2.0, -5.0]))[None])
+    assert algebra_in_words(strange) == "A symmetry with one generator that the catalogue does not have"
+    assert algebra_in_words(LieAlgebra(torch.zeros(0, 3, 3))) == "No symmetry"
+
+
+def test_the_headline_comes_first_and_details_fold(tmp_path):
+    headline = Headline(found="A rotation", sure="Sure.", gain="1 to 2", warning="A small run.")
+    write_report(tmp_path / "p.html", "T", "lead", [Section(heading="More", lines=["x"])], {}, headline)
+    text = (tmp_path / "p.html").read_text()
+    body = text[text.index("<body>") :]
+    order = [body.index(word) for word in ("A small run.", "A rotation", "1 to 2", "Sure.", "<summary>More")]
+    assert order == sorted(order)
