@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from discover.data.search_space import SearchSpace
-from equivariant.algebra import CoefficientDistribution
+from equivariant.algebra import CoefficientDistribution, draw
 from equivariant.expm import exponential, exponential_at
 
 __all__ = ["Generator"]
@@ -94,17 +94,10 @@ class Generator(nn.Module):
         Returns:
             Elements (n, r, r).
         """
-        unit = CoefficientDistribution(self.kind, torch.zeros_like(self.mean), self._unit_scale())
-        w = unit.sample(n, rng).to(self.mean)
-        if self.kind != "integer":
-            w = w * self.scale
-        w = w + self.mean
+        w = draw(self.kind, self.mean, self.scale, n, rng)
         if len(self.mean) == 1:
             return exponential_at(self.whitened_basis[0], w[:, 0])
         return exponential(torch.einsum("nc,cij->nij", w, self.whitened_basis))
-
-    def _unit_scale(self) -> Tensor:
-        return self.scale if self.kind == "integer" else torch.ones_like(self.mean)
 
     def _norm(self, size: float) -> float:
         """Frobenius norm of a generator of this size on r whitened coordinates, each of variance one."""

@@ -1,7 +1,7 @@
 """The map to the latent space and back, z = phi(x) and x = psi(z), rebuilt from a description that json can write."""
 
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any, cast
@@ -59,10 +59,6 @@ class Architecture:
     def size(self) -> int:
         """Entries of one snapshot."""
         return prod(self.shape)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As ``json`` can write it."""
-        return asdict(self) | {"shape": list(self.shape)}
 
 
 class Autoencoder(nn.Module):

@@ -1,4 +1,4 @@
-"""Coordinates of a latent space that suit a group: the inner product it keeps, and the planes it turns."""
+"""Coordinates adapted to a group: its invariant inner product, and the planes it rotates."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,9 @@ class InnerProduct:
     """The inner product J in which generators are as skew as they can be.
 
     Args:
-        metric: J (k, k), positive definite, of trace k. violation: |L^T J + J L| / (2 |J L|), 0 for exact isometries.
-        skewed: the generators (c, k, k) as seen in an orthonormal frame of J.
+        metric: J (k, k), positive definite, of trace k.
+        violation: |L^T J + J L| / (2 |J L|), 0 for exact isometries.
+        skewed: the generators (c, k, k) in an orthonormal frame of J.
     """
 
     metric: Tensor
@@ -24,10 +25,13 @@ class InnerProduct:
 
 
 def inner_product(basis: Tensor) -> InnerProduct:
-    """The positive definite J (k, k) that generators (c, k, k) keep best: least |L^T J + J L|, all L together.
+    """The positive definite J with the least |L^T J + J L|, all L together.
 
-    It is the mean of g^T g over a long stretch of the group, found as the smallest singular vector where that
-    is positive definite, else the identity. No generators keep everything, so the identity too.
+    It is the mean of g^T g over the group, found as the smallest singular vector where that is positive definite,
+    else the identity; the identity too where there are no generators.
+
+    Args:
+        basis: generators (c, k, k).
     """
     L = basis.detach().double().cpu()
     k = L.shape[-1]
@@ -50,21 +54,24 @@ def inner_product(basis: Tensor) -> InnerProduct:
 
 
 def adapted_frame(basis: Tensor) -> Tensor:
-    """F (k, k), z -> F z, so that the inner product of generators (c, k, k) becomes the dot product.
+    """F (k, k), z -> F z, so that the inner product of generators becomes the dot product.
 
-    Of all such frames it is the one nearest to the old one or, where there is one generator, the one in which
-    the planes it turns are coordinate planes, the fastest first and each turned from its first axis to its second.
+    Of all such frames it is the one nearest to the identity or, where there is one generator, the one in which it
+    rotates coordinate planes, the fastest first and each from its first axis to its second.
+
+    Args:
+        basis: generators (c, k, k).
     """
     values, vectors = torch.linalg.eigh(inner_product(basis).metric)
     root = vectors @ values.sqrt().diag() @ vectors.mT
     if len(basis) != 1:
         return root
-    seen = root @ basis[0].detach().double().cpu() @ torch.linalg.inv(root)
-    return _planes((seen - seen.mT) / 2) @ root
+    rotated = root @ basis[0].detach().double().cpu() @ torch.linalg.inv(root)
+    return _planes((rotated - rotated.mT) / 2) @ root
 
 
 def _planes(skew: Tensor) -> Tensor:
-    """Orthonormal rows (k, k): the planes that a skew matrix turns, the fastest first, then what it leaves alone."""
+    """Orthonormal rows (k, k): the planes that a skew matrix rotates, the fastest first, then its null space."""
     form, columns = (torch.from_numpy(part) for part in schur(skew.numpy(), output="real"))
     speeds, blocks, i = [], [], 0
     while i < len(form):
@@ -78,7 +85,7 @@ def _planes(skew: Tensor) -> Tensor:
 
 
 def _positive(forms: Tensor, values: Tensor) -> Tensor:
-    """A positive definite form of trace k from the nearly invariant ones: the identity's part in their span."""
+    """A positive definite form of trace k: the projection of the identity to the span of the nearly invariant forms."""
     k = forms.shape[-1]
     unit = torch.eye(k, dtype=forms.dtype)
     near = values <= max(10 * float(values[0]), 1e-6 * float(values[-1]))

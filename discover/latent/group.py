@@ -9,7 +9,7 @@ from discover.adversarial.generator import Generator
 from discover.data.search_space import SearchSpace
 from discover.data.whitening import Whitening
 from equivariant import catalogue
-from equivariant.algebra import CoefficientDistribution, LieAlgebra
+from equivariant.algebra import CoefficientDistribution, LieAlgebra, draw
 from equivariant.expm import ClosedForm, elements
 
 __all__ = ["GivenGroup", "LatentGenerator", "Structure", "latent_group"]
@@ -49,7 +49,7 @@ class LatentGenerator(Generator):
         """n group elements (n, k, k), differentiable; by their closed form in two dimensions."""
         if self.whitened.shape[-1] != 2:
             return super().forward(n, rng)
-        return elements(self.distribution.sample(n, rng).to(self.weight), self.whitened_basis, PLANE)
+        return elements(draw(self.kind, self.mean, self.scale, n, rng), self.whitened_basis, PLANE)
 
     def threshold(self, level: float) -> None:
         """Mask, for good, the entries below ``level`` times the largest of their generator."""
@@ -89,7 +89,7 @@ class GivenGroup(nn.Module):
 
     def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k)."""
-        return self.element(self.distribution.sample(n, rng))
+        return self.element(draw(self.kind, self.mean, self.scale, n, rng))
 
     def element(self, w: Tensor) -> Tensor:
         """g = exp(w.L): coefficients (..., c) to (..., k, k)."""

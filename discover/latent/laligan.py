@@ -172,7 +172,6 @@ class LaLiGAN(LatentConfig):
             modes=len(reduction.modes), width=self.width, depth=self.depth, padding=self.padding,
         )  # fmt: skip
         windows = windows.to(self.device, getattr(torch, self.dtype))
-        self._check_group(windows)
         fitted, held_out = windows.split(self.held_out, self.seed)
         runs = []
         for restart in range(1 + self.restarts):
@@ -204,21 +203,6 @@ class LaLiGAN(LatentConfig):
             self.structure, self.latent_dim, self.n_generators, self.distribution, self.distribution_scale
         )
 
-    def _check_group(self, windows: Windows) -> None:
-        """Refuse an unknown structure, and known elements that do not fit it, before any work is done."""
-        with torch.random.fork_rng(devices=[]):
-            group = self._group()
-        if windows.elements is None:
-            return
-        if not isinstance(group, GivenGroup):
-            raise ValueError(
-                f"coefficients belong to a given group, got structure {self.structure!r}; name the group"
-            )
-        if windows.elements.shape[-1] != len(group.basis):
-            raise ValueError(
-                f"coefficients must have {len(group.basis)} entries, one a generator, got {windows.elements.shape[-1]}"
-            )
-
     def _train(self, windows: Windows, reduction: Reduction, restart: int) -> tuple[LatentTrainer, Schedule]:
         """The best of the starts of this restart, trained to the end."""
         starts = range(restart * self.starts, (restart + 1) * self.starts)
@@ -246,6 +230,7 @@ class LaLiGAN(LatentConfig):
         autoencoder = seeded(rng, lambda: Autoencoder(self._architecture))
         autoencoder.reduction.load_state_dict(reduction.state_dict())
         group, equation, motion = seeded(rng, self._group), None, None
+        _check_elements(windows.elements, group)
         if self.equation is not None:
             equation = self.equation.start(self.latent_dim, dtype, self.device, self.seed)
         if self.motion_weight and self.gan_weight:
@@ -299,6 +284,19 @@ class LaLiGAN(LatentConfig):
             learned=trainer.adversarial and isinstance(model.group, LatentGenerator), centred=trainer.adversarial,
             reconstruction=self.reconstruction_error_, equivariance=self.equivariance_error_, verdict=self.verdict_,
         )  # fmt: skip
+
+
+def _check_elements(elements: Tensor | None, group: LatentGenerator | GivenGroup) -> None:
+    if elements is None:
+        return
+    if not isinstance(group, GivenGroup):
+        raise ValueError(
+            "coefficients belong to a given group, got a structure that is learned; name the group"
+        )
+    if elements.shape[-1] != len(group.basis):
+        raise ValueError(
+            f"coefficients must have {len(group.basis)} entries, one a generator, got {elements.shape[-1]}"
+        )
 
 
 def trial_loss(trainer: LatentTrainer, steps: int, noise: float) -> float:

@@ -7,7 +7,7 @@ from discover.equations.joint import LatentEquation
 from discover.latent.autoencoder import Autoencoder
 from discover.latent.group import GivenGroup, LatentGenerator
 
-__all__ = ["LatentModel", "LatentMotion", "equivariance_loss"]
+__all__ = ["LatentModel", "LatentMotion", "anchor_loss", "equivariance_loss"]
 
 LEAST_VARIANCE = 1e-4  # of a direction of the latent, relative to the mean of all
 
@@ -78,6 +78,15 @@ class LatentMotion(nn.Module):
         transformed, rates = (torch.einsum("nij,nj->ni", g, vector) for vector in (z, dz))
         tiny = torch.finfo(dz.dtype).tiny
         return (self(transformed) - rates).square().sum() / rates.square().sum().clamp(min=tiny)
+
+
+def anchor_loss(z: Tensor) -> Tensor:
+    """|mean z|^2 + |cov z - 1|^2 of latent windows (n, w, k)."""
+    flat = z.flatten(0, 1)
+    mean = flat.mean(0)
+    covariance = (flat - mean).mT @ (flat - mean) / len(flat)
+    unit = torch.eye(len(mean), device=z.device, dtype=z.dtype)
+    return mean.square().sum() + (covariance - unit).square().sum()
 
 
 def equivariance_loss(group: GivenGroup, z: Tensor, coefficients: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Fields as few coefficients: c = U (x - mean) / scale with the leading modes U of the snapshots (POD, PCA).
 
-Modes come from the Gram matrix of evenly spread snapshots (the method of snapshots: Sirovich 1987); what they
-leave out is then measured on every snapshot, so the stated error is that of the data and not of the subset.
+Modes come from the Gram matrix of evenly spread snapshots (the method of snapshots: Sirovich 1987). Their error is
+then measured on every snapshot, so the stated error is that of the data and not of the subset.
 """
 
 from typing import Any
@@ -11,21 +11,24 @@ from torch import Tensor, nn
 
 __all__ = ["Reduction"]
 
-SUBSET = (
-    1200  # snapshots the modes are made of at first; more are taken where these do not reach the tolerance
-)
+SUBSET = 1200  # snapshots the modes are computed from at first; more where these do not reach the tolerance
 CHUNK = 512  # snapshots in memory at a time in float64
-FLOOR = 0.1  # a coefficient is blown up for the encoder by at most this over its size
+FLOOR = 0.1  # smallest over largest spread of the coefficients, as the encoder's gain sees them
 
 
 class Reduction(nn.Module):
     """Snapshots (n, D) to coefficients (n, r) with mean square sum of one, and back.
 
     Args:
-        size: D. modes: r, or 0 for the entries themselves, centred and scaled by one number.
+        size: D.
+        modes: r, or 0 for the entries themselves, centred and scaled by one number.
 
-    Buffers: ``mean (D,)``, ``modes (r, D)`` orthonormal rows, ``scale ()``, ``spread (r,)`` the root mean square of
-    each coefficient, ``residual ()`` what is lost, relative to the size of x - mean.
+    Attributes:
+        mean: (D,).
+        modes: orthonormal rows (r, D).
+        scale: root mean square of |x - mean|.
+        spread: root mean square of each coefficient (r,).
+        residual: error of the modes, relative to ``scale``.
     """
 
     mean: Tensor
@@ -45,10 +48,15 @@ class Reduction(nn.Module):
 
     @classmethod
     def of_data(cls, x: Tensor, tolerance: float | None, most: int = 256) -> tuple["Reduction", Tensor]:
-        """The reduction of snapshots (n, D) with a relative error below ``tolerance``, and their coefficients.
+        """The reduction of snapshots with the fewest modes, and their coefficients (n, r).
 
-        ``None`` keeps every entry. Raises ``ValueError`` where no snapshot differs from another, or where more
-        than ``most`` modes are needed.
+        Args:
+            x: snapshots (n, D).
+            tolerance: largest relative error; ``None`` keeps every entry.
+            most: largest number of modes.
+
+        Raises:
+            ValueError: if no snapshot differs from another, or more than ``most`` modes are needed.
         """
         mean = _mean(x)
         size = _root_mean_square(x, mean)
@@ -69,7 +77,7 @@ class Reduction(nn.Module):
 
     @property
     def gain(self) -> Tensor:
-        """What the encoder multiplies each coefficient by (r,): large ones come out with size one."""
+        """Factors (r,) that bring large coefficients to unit variance for the encoder."""
         return 1 / self.spread.clamp_min(FLOOR * float(self.spread.max()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,13 +153,13 @@ def _gram(rows: Tensor) -> Tensor:
 
 
 def _count(x: Tensor, mean: Tensor, modes: Tensor, tolerance: float, size: float) -> int | None:
-    """How many modes reach the tolerance, from the energy each one holds on every snapshot."""
+    """The number of modes that reach the tolerance, from the energy of each on every snapshot."""
     energy = torch.zeros(len(modes), dtype=torch.float64, device=x.device)
     for chunk in x.split(CHUNK):
         energy += ((chunk - mean) @ modes.mT).double().square().sum(0)
     left = size**2 - energy.cumsum(0) / len(x)
     for count in (left <= (tolerance * size) ** 2).nonzero().flatten().tolist()[:1]:
-        # the difference of two large energies is only as sharp as their rounding: measured in full once more
+        # a difference of two large energies has their rounding error: measured again in full
         while count < len(modes) and _residual(x, mean, modes[: count + 1]) > tolerance * size:
             count += 1
         return count + 1 if count < len(modes) else None
@@ -160,7 +168,7 @@ def _count(x: Tensor, mean: Tensor, modes: Tensor, tolerance: float, size: float
 
 
 def _residual(x: Tensor, mean: Tensor, modes: Tensor) -> float:
-    """Root mean square of what the modes leave of x - mean."""
+    """Root mean square of the part of x - mean orthogonal to the modes."""
     total = 0.0
     for chunk in x.split(CHUNK):
         centred = chunk - mean

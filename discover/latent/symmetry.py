@@ -3,7 +3,7 @@
 import hashlib
 import json
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ class LatentSymmetry:
         }
         metadata = {
             "format": FORMAT,
-            "architecture": json.dumps(self.autoencoder.architecture.to_dict()),
+            "architecture": json.dumps(asdict(self.autoencoder.architecture)),
             "algebra": json.dumps(algebra),
             "digest": self.digest,
         }
@@ -198,7 +198,7 @@ class LatentSymmetry:
 
 
 def _content_digest(autoencoder: Autoencoder) -> str:
-    words = json.dumps(autoencoder.architecture.to_dict(), sort_keys=True)
+    words = json.dumps(asdict(autoencoder.architecture), sort_keys=True)
     digest = hashlib.sha256(words.encode())
     for name, tensor in sorted(autoencoder.state_dict().items()):
         digest.update(name.encode())

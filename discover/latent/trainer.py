@@ -20,7 +20,7 @@ from discover.adversarial.trainer import (
 )
 from discover.equations.jvp import jvp
 from discover.latent.group import GivenGroup
-from discover.latent.model import LatentModel, equivariance_loss
+from discover.latent.model import LatentModel, anchor_loss, equivariance_loss
 from discover.latent.windows import Windows
 from discover.networks.critic import Critic
 
@@ -111,71 +111,46 @@ class LatentTrainer(AdversarialTrainer[LatentModel]):
         return self._add_noise(torch.cat(parts, dim=1), noise)
 
     def _update(self, noise: float) -> dict[str, Tensor]:
-        config, index = self.config, self._draw()
+        config, model, index = self.config, self.model, self._draw()
         x = self.windows.snapshots(index)
-        z = self.model.encode(x)
-        losses = {"reconstruction": (self.model.decode(z) - x).flatten(0, 1).square().sum(1).mean()}
+        z = model.encode(x)
+        elements, rates = self.windows.elements_at(index), self.windows.rates_at(index)
+        losses = {"reconstruction": (model.decode(z) - x).flatten(0, 1).square().sum(1).mean()}
         total = config.reconstruction_weight * losses["reconstruction"]
-        total = total + self._anchor(z) + self._known_elements(z, index, losses)
-        total = total + self._equation(x, index, losses) + self._motion(x, index, losses)
+        if config.anchor_weight:
+            total = total + config.anchor_weight * anchor_loss(z)
+        if elements is not None and isinstance(model.group, GivenGroup):
+            losses["equivariance"] = equivariance_loss(model.group, z, elements)
+            total = total + config.equivariance_weight * losses["equivariance"]
+        if rates is not None and model.equation is not None and model.equation.settings.is_on(*self._epoch()):
+            encode, decode = model.autoencoder.encode_flat, model.autoencoder.decode_flat
+            terms = model.equation.loss(encode, decode, x[:, 0], rates)
+            losses |= {f"equation_{name}": value for name, value in terms.items()}
+            total = total + model.equation.total_loss(terms)
+        if rates is not None and model.motion is not None:
+            first, velocity = jvp(model.autoencoder.encode_flat, x[:, 0], rates)
+            g = model.group(len(first), self.rng).to(first)
+            losses["motion"] = model.motion.loss(g, first, velocity)
+            total = total + config.motion_weight * losses["motion"]
         if self.adversarial:
-            total = total + self._discrimination(z, index, noise, losses)
+            total = total + config.gan_weight * self._adversarial_loss(z, index, noise, losses)
         descend(self.optimizers["model"], total)
         self._drop_small_terms()
         return losses | {"loss": total}
 
-    def _anchor(self, z: Tensor) -> Tensor:
-        if not self.config.anchor_weight:
-            return z.new_zeros(())
-        flat = z.flatten(0, 1)
-        mean = flat.mean(0)
-        covariance = (flat - mean).mT @ (flat - mean) / len(flat)
-        unit = torch.eye(len(mean), device=z.device, dtype=z.dtype)
-        return self.config.anchor_weight * (mean.square().sum() + (covariance - unit).square().sum())
-
-    def _known_elements(self, z: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
-        w = self.windows.elements_at(index)
-        if w is None or not isinstance(self.model.group, GivenGroup):
-            return z.new_zeros(())
-        losses["equivariance"] = equivariance_loss(self.model.group, z, w)
-        return self.config.equivariance_weight * losses["equivariance"]
-
-    def _equation(self, x: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
-        equation, rates = self.model.equation, self.windows.rates_at(index)
-        if equation is None or rates is None or not equation.settings.is_on(*self._epoch()):
-            return x.new_zeros(())
-        autoencoder = self.model.autoencoder
-        terms = equation.loss(autoencoder.encode_flat, autoencoder.decode_flat, x[:, 0], rates)
-        losses |= {f"equation_{name}": value for name, value in terms.items()}
-        return equation.total_loss(terms)
-
-    def _motion(self, x: Tensor, index: Tensor, losses: dict[str, Tensor]) -> Tensor:
-        """How far the equation of motion is from an equivariant one."""
-        motion, rates = self.model.motion, self.windows.rates_at(index)
-        if motion is None or rates is None:
-            return x.new_zeros(())
-        z, dz = jvp(self.model.autoencoder.encode_flat, x[:, 0], rates)
-        losses["motion"] = motion.loss(self.model.group(len(z), self.rng).to(z), z, dz)
-        return self.config.motion_weight * losses["motion"]
-
-    def _discrimination(self, z: Tensor, index: Tensor, noise: float, losses: dict[str, Tensor]) -> Tensor:
+    def _adversarial_loss(self, z: Tensor, index: Tensor, noise: float, losses: dict[str, Tensor]) -> Tensor:
         """Update the critic; returns the loss of autoencoder and generators against it."""
         half = len(z) // 2
         real, start = z[:half], z[half : 2 * half]
-        g = self.model.group(half, self.rng).to(z)
-        transformed = torch.einsum("nij,nwj->nwi", g, start)
-        features = torch.cat(
-            [
-                self.features(real, index[:half], noise),
-                self.features(transformed, index[half : 2 * half], noise),
-            ]
-        )
+        transformed = torch.einsum("nij,nwj->nwi", self.model.group(half, self.rng).to(z), start)
+        seen = self.features(real, index[:half], noise)
+        seen = torch.cat([seen, self.features(transformed, index[half : 2 * half], noise)])
         classes = self.windows.classes_at(index[: 2 * half])
-        losses["critic_loss"] = self._update_critic(features, classes)
+        losses["critic_loss"] = self._update_critic(seen, classes)
         # the real windows count too: the encoder may make them look transformed
-        loss = discrimination_loss(self.critic(features, classes), exchanged=True)
+        loss = discrimination_loss(self.critic(seen, classes), exchanged=True)
         overlap = channel_overlap(self.model.group.whitened_basis)
-        return self.config.gan_weight * (loss + self.config.channel_penalty * overlap)
+        return loss + self.config.channel_penalty * overlap
 
     def _drop_small_terms(self) -> None:
         epoch, epochs = self._epoch()

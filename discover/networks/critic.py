@@ -1,4 +1,4 @@
-"""The critic: is this (x, y) a datum or a moved datum? An MLP on whitened features, classes through an embedding."""
+"""The critic, which tells data (x, y) from transformed data: an MLP on whitened features; classes are embedded."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,14 @@ __all__ = ["Critic", "multilayer_perceptron"]
 def multilayer_perceptron(
     size_in: int, width: int, size_out: int, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """Two hidden layers of one width."""
+    """Two hidden layers.
+
+    Args:
+        size_in: inputs.
+        width: of both hidden layers.
+        size_out: outputs.
+        activation: makes the layer between them.
+    """
     hidden = [nn.Linear(size_in, width), activation(), nn.Linear(width, width), activation()]
     return nn.Sequential(*hidden, nn.Linear(width, size_out))
 
@@ -21,10 +28,12 @@ class Critic(nn.Module):
     """Logit that a joint sample is real.
 
     Args:
-        features: real joint samples (n, d); their second moments fix the whitening of what the critic sees.
-            Directions below ``floor`` of the largest are not blown up further.
-        width: hidden width. classes: number of class labels, 0 for none (``embedding`` numbers each).
-        whiten: ``False`` shows the features as they are.
+        features: real joint samples (n, d), whose second moments fix the whitening of the inputs.
+        width: hidden width.
+        classes: number of class labels, 0 for none.
+        embedding: numbers that stand for a class.
+        whiten: ``False`` takes the features as they are.
+        floor: directions smaller than this, relative to the largest, are scaled as if they had this size.
     """
 
     whitening: Tensor
@@ -48,7 +57,7 @@ class Critic(nn.Module):
         self.to(features)
 
     def features(self, joint: Tensor) -> Tensor:
-        """What the network sees of joint samples (n, d)."""
+        """Whitened features (n, d) of joint samples (n, d)."""
         return joint @ self.whitening
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
