@@ -179,7 +179,7 @@ class ResultTable:
         >>> print(table.summary()[0]["error"])
         2 (1 to 3)
         >>> table.verdicts()
-        ['Met in part: error at most 1.5, by 1 of 2 seeds; 2 (1 to 3).']
+        ['Met in part: error (MLP) at most 1.5, by 1 of 2 seeds; 2 (1 to 3).']
     """
 
     by: tuple[str, ...] = ()

@@ -55,6 +55,9 @@ def test_names_belong_to_arrays_they_fit(files):
         ("b.npy", "nothing", "plain numbers"),
         ("b.safetensors", "nothing", "plain numbers"),
         ("b.pkl", "nothing", "must be one of"),
+        ("b.csv", "a,a\n1,2\n", "different names, got a, a"),
+        ("b.csv", "a,\n1,2\n", "different names"),
+        ("b.csv", "a,b\n1,1_01\n", "line 2 must hold 2 numbers, got '1,1_01'"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path, name, content, says):
@@ -79,3 +82,44 @@ def test_unknown_and_missing_names_are_refused(files):
         DataFile.read(files / "a.npz").select(None, "train")
     with pytest.raises(FileNotFoundError):
         DataFile.read(files / "none.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "a.csv").write_text("E,px\n1,2\n", encoding="utf-8-sig")
+    assert DataFile.read(tmp_path / "a.csv").columns == ("E", "px")
+
+
+ARRAYS = {
+    "no arrays": ({}, "holds no arrays"),
+    "only columns": ({"columns": np.array(["a"])}, "holds no arrays"),
+    "other columns": ({"x": TABLE, "columns": np.array(["a", "b"])}, "names 2 columns, but x has 3"),
+    "repeated columns": ({"x": TABLE, "columns": np.array(["a", "b", "a"])}, "different names"),
+    "complex": ({"x": TABLE * 1j}, "must hold real numbers"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "says"), ARRAYS.values(), ids=ARRAYS.keys())
+def test_arrays_that_are_no_table_are_refused(tmp_path, arrays, says):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=says):
+        DataFile.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("columns", ["no json", '{"a": 1}', "[1, 2, 3]", '["a", "b"]'])
+def test_wrong_columns_of_a_safetensors_file_are_refused(tmp_path, columns):
+    save_file({"x": torch.tensor(TABLE)}, tmp_path / "a.safetensors", {"columns": columns})
+    with pytest.raises(ValueError, match="plain numbers"):
+        DataFile.read(tmp_path / "a.safetensors")
+
+
+def test_numbers_whose_squares_overflow_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,1e300\n2,nan\n")
+    file = DataFile.read(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="b holds numbers up to 1e\\+300; choose larger units"):
+        file.select("b")
+    assert file.select("a")[0].shape == (2, 1)
+
+
+def test_other_byte_orders_are_read(tmp_path):
+    np.save(tmp_path / "a.npy", TABLE.astype(">f8"))
+    assert torch.equal(DataFile.read(tmp_path / "a.npy").select(None)[0], torch.tensor(TABLE))
