@@ -39,9 +39,9 @@ def on_orbits(train: Tensor, seed: int) -> dict[str, Any]:
     return _common(estimator, seed, seconds) | {
         "cosine": cosine(estimator.algebra_, true, data=x),
         "refined_cosine_error": 1 - cosine(refine(estimator.algebra_, x).algebra, true, data=x),
-        "skill": estimator.skill_,
+        "skill": estimator.explained_variance_,
         "map": verdict.map if verdict else None,
-        "violation": verdict.violation.value if verdict and verdict.violation else None,
+        "violation": verdict.equivariance_error.value if verdict and verdict.equivariance_error else None,
     }
 
 

@@ -1,33 +1,68 @@
-"""What every estimator of a linear symmetry tells after ``fit``: where the data live, how the answer came about."""
+"""What all estimators share: settings, reading of data, and what is known after ``fit``."""
 
 import platform
 from collections.abc import Sequence
 from dataclasses import fields
-from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from discover.data.samples import Samples
+from discover.data.samples import Samples, YKind, column_names
 from discover.data.search_space import SearchSpace
 from equivariant.algebra import LieAlgebra
+from equivariant.arrays import ArrayLike
 from equivariant.compare import DataSpan
+from equivariant.rep import Rep
 
-__all__ = ["Estimator", "Settings", "digest"]
+__all__ = ["Estimator", "Settings"]
 
 
 class Settings:
-    """Shared by all estimators, which are keyword-only dataclasses whose fields are their settings."""
+    """Shared by all estimators, which are keyword-only dataclasses whose fields are their settings.
+
+    The settings are read and changed as scikit-learn does it, so ``sklearn.base.clone`` copies an unfitted estimator.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     seed: int
     device: str
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Every setting as it was given.
+
+        Args:
+            deep: is ignored; settings hold no estimators.
+
+        Returns:
+            Values by name.
+        """
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings.
+
+        Args:
+            **params: new values by name.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: for a name that is no setting; nothing is changed then.
+        """
+        known = self.get_params()
+        if unknown := sorted(params.keys() - known):
+            raise ValueError(
+                f"unknown setting {unknown[0]!r} of {type(self).__name__}; choose from {sorted(known)}"
+            )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
     def config(self) -> dict[str, Any]:
         """Every setting, as ``json`` can write it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _plain(value) for name, value in values.items()}
+        return {name: _plain(value) for name, value in self.get_params().items()}
 
     def _check_settings(self, *positive: str) -> None:
         """Refuse settings that are not positive where they must be, and a device that is not there."""
@@ -68,18 +103,24 @@ class Estimator(Settings):
         """The linear equations the data obey, in the names of the coordinates; empty when they fill their space."""
         return self.space_.whitening.relations(self.algebra_.coordinates)
 
+    def _read(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | None,
+        x_rep: Rep | None,
+        y_rep: Rep | None,
+        y_kind: YKind | None,
+        coordinates: Sequence[str] | None,
+    ) -> tuple[Samples, tuple[str, ...]]:
+        """The samples, and the names of the coordinates: those given, else those of a data frame's columns."""
+        samples = Samples.read(x, y, x_rep, y_rep, y_kind)
+        names = column_names(x, x_rep) if coordinates is None else coordinates
+        return samples, self._name(names, samples.dim)
+
     def _provenance(self, samples: Samples, **more: Any) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "python": platform.python_version()}
         about = {"method": type(self).__name__, "config": self.config(), "seed": self.seed}
-        return about | {"data": digest(samples), "versions": versions} | more
-
-
-def digest(samples: Samples) -> str:
-    """SHA-256 of the joint samples."""
-    hashed = sha256(samples.flat().cpu().numpy().tobytes())
-    if samples.labels is not None:
-        hashed.update(samples.labels.cpu().numpy().tobytes())
-    return hashed.hexdigest()
+        return about | {"data": samples.digest, "versions": versions} | more
 
 
 def _plain(value: Any) -> Any:

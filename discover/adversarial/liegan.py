@@ -13,12 +13,13 @@ from discover.adversarial.generator import Generator
 from discover.adversarial.penalties import channel_overlap, identity_overlap, sparsity
 from discover.adversarial.schedule import Schedule
 from discover.adversarial.trainer import BETAS, AdversarialConfig, AdversarialTrainer, adam, descend
-from discover.data.samples import Samples
+from discover.data.samples import Samples, YKind
 from discover.data.search_space import SearchSpace, Specification
-from discover.estimator import Estimator, digest
+from discover.estimator import Estimator
 from discover.networks.critic import Critic
-from discover.validation.certify import split, weigh
+from discover.validation.certify import evaluate_symmetry, split
 from equivariant.algebra import CoefficientDistribution, LieAlgebra
+from equivariant.arrays import ArrayLike
 from equivariant.rep import Rep
 
 __all__ = ["LieGAN", "LieGANTrainer"]
@@ -115,23 +116,25 @@ class LieGAN(AdversarialConfig, Estimator):
 
     def fit(
         self,
-        x: Tensor,
-        y: Tensor | None = None,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         x_rep: Rep | None = None,
         y_rep: Rep | None = None,
+        y_kind: YKind | None = None,
         coordinates: Sequence[str] | None = None,
-        groups: Tensor | None = None,
+        groups: ArrayLike | None = None,
     ) -> "LieGAN":
         """Train on samples (x, y) and evaluate the generators on held-out samples.
 
         Args:
-            x: inputs (n, d) or (n, T, k).
-            y: targets: vectors (n, d), scalars (n,), or class labels (n,) of whole-number dtype. Without them the
-                symmetries of the distribution of x are looked for.
+            x: inputs (n, d) or (n, T, k): a tensor, a NumPy array, lists or a pandas frame.
+            y: targets: vectors (n, d), scalars (n,) or (n, 1), or class labels (n,) of whole-number dtype. Without
+                them the symmetries of the distribution of x are looked for.
             x_rep: representation of x, a sum of ``V`` and ``Scalar``; guessed from the shape where left out.
             y_rep: representation of y.
-            coordinates: names of the k coordinates, with units.
+            y_kind: ``"class"`` or ``"count"``: what whole numbers in y are; by default classes if they are few.
+            coordinates: names of the k coordinates, with units; by default the column names of a frame.
             groups: (n,) whole numbers; samples of one group, such as a trajectory, are held out together.
 
         Returns:
@@ -142,12 +145,11 @@ class LieGAN(AdversarialConfig, Estimator):
                 settings that contradict each other.
         """
         self._check()
-        samples = Samples.read(x, y, x_rep, y_rep)
-        names = self._name(coordinates, samples.dim)
+        samples, names = self._read(x, y, x_rep, y_rep, y_kind, coordinates)
         fitted, held_out = split(samples, self.held_out, groups, self.seed)
         trainer = self._set_up(fitted)
         schedule = Schedule(steps=self.steps, cooldown=self.cooldown, tolerance=self.tolerance)
-        checkpoint = self._open_checkpoint(self.checkpoint, digest(samples))
+        checkpoint = self._open_checkpoint(self.checkpoint, samples.digest)
         self.history_ = trainer.train(schedule, checkpoint, checkpoint.restore(trainer, schedule))
         self.steps_ = schedule.step
         with torch.no_grad():
@@ -155,7 +157,7 @@ class LieGAN(AdversarialConfig, Estimator):
             distribution = trainer.averaged.distribution.to(device="cpu", dtype=torch.float64)
         provenance = self._provenance(samples, steps=self.steps_)
         self.algebra_ = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
-        self.verdict_ = weigh(
+        self.verdict_ = evaluate_symmetry(
             self.algebra_, fitted, held_out, steps=self.evaluation_steps, seed=self.seed, device=self.device
         )
         return self

@@ -43,7 +43,7 @@ class Whitening:
         """The generators (c, k, k) as they act on z: (c, r, r)."""
         return self.encode @ basis.to(self.encode) @ self.decode
 
-    def leaving(self, basis: Tensor) -> float:
+    def off_span(self, basis: Tensor) -> float:
         """The part of the generators' action on the data, in size, that points out of the data's span; 0 to 1."""
         action = basis.to(self.decode) @ self.decode
         outside = action - self.span.projector @ action

@@ -23,7 +23,7 @@ from discover.latent.trainer import LatentConfig, LatentTrainer
 from discover.latent.windows import Windows, prepare_windows
 from discover.networks.critic import Critic
 from discover.networks.fitting import seeded
-from discover.validation.certify import weigh
+from discover.validation.certify import evaluate_symmetry
 from equivariant.algebra import LieAlgebra
 
 __all__ = ["LaLiGAN", "restart_checkpoint", "trial_loss"]
@@ -274,7 +274,7 @@ class LaLiGAN(LatentConfig):
                 latent_samples(z, windows, self.resolution, rng)
                 for z, windows in zip(latent, parts, strict=True)
             ]
-            self.verdict_ = weigh(
+            self.verdict_ = evaluate_symmetry(
                 LieAlgebra(self.algebra_.basis, self.algebra_.distribution), *samples,
                 steps=self.evaluation_steps, seed=self.seed, device=self.device,
             )  # fmt: skip

@@ -67,10 +67,15 @@ class Predictor(nn.Module):
         """Mean squared error (Brier score for labels)."""
         return self.error(samples).mean()
 
-    def blind_error(self, samples: Samples) -> Tensor:
+    def baseline_error(self, samples: Samples) -> Tensor:
         """Squared error (n,) of the best constant."""
         target = self._target(samples)
         return (target - target.mean(0)).square().sum(1)
+
+    def explained_variance(self, samples: Samples) -> float:
+        """R^2: one minus the error over that of the best constant; 0 for a target that never changes."""
+        baseline = self.baseline_error(samples)
+        return 1 - float(self.error(samples).mean() / baseline.mean()) if baseline.any() else 0.0
 
     def reach(self, samples: Samples, moved: Samples, random: torch.Generator) -> Tensor:
         """What the error would grow by if prediction and target parted ways (n,).

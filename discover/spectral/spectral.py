@@ -1,7 +1,7 @@
 """All linear symmetries at once: the null space of L_out f(x) - Df(x) L_in x = 0 over data, with its spectrum.
 
-f is a network fitted to y; L_out is L on vectors and 0 on scalars and labels. Off the support of the data f
-is anybody's guess, so a second set of equations asks that L x stays tangent to the support.
+f is a network fitted to y; L_out is L on vectors and 0 on scalars and labels. Off the support of the data f is
+undetermined, so a second set of equations asks that L x is tangent to the support.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from discover.data.samples import Samples
+from discover.data.samples import Samples, YKind
 from discover.data.search_space import SearchSpace, Specification
 from discover.estimator import Estimator
 from discover.networks.fitting import fit, seeded
 from discover.networks.predictor import Predictor
 from discover.spectral.tangent import normals
-from discover.spectral.vanishing_ideal import vanishing
-from discover.validation.certify import Verdict, split, weigh
+from discover.spectral.vanishing_ideal import vanishing_ideal
+from discover.validation.certify import Verdict, evaluate_symmetry, split
 from equivariant.algebra import CoefficientDistribution, LieAlgebra
+from equivariant.arrays import ArrayLike
 from equivariant.nullspace import NullSpace, null_space
 from equivariant.rep import Rep
 
@@ -29,27 +30,44 @@ __all__ = ["Spectral"]
 class Spectral(Estimator):
     """Linear symmetries of the map x -> y by linear algebra on a fitted network (after LieSD, arXiv 2410.09841).
 
-    Ours: on the span of the data in whitened coordinates; of the target only what no fixed combination of the
-    inputs gives; tangency to the support of the data; data that fit no symmetry well count less.
+    Solves L_out f(x) - Df(x) L_in x = 0 (their equation of infinitesimal equivariance) for all generators L at once.
+    Unlike there: on the span of the data in whitened coordinates; of the target only what no fixed combination of
+    the inputs gives; tangency to the support of the data; data that fit no symmetry well count less.
 
     Args:
         n_generators: how many to take; by default where the gap of the spectrum is.
-        search_space: as for ``LieGAN``.
+        search_space: ``"free"``, ``"blocks:2"``, groups such as ``"0,1,4,5|2,3,6,7"``, or a mask (k, k).
         noise: level of noise of the equations, relative to the largest singular value: below it nothing is told
             from zero, and only values up to ten times it may count as zero.
-        least_gap: a smaller gap above the zeros tells no number, so none is found; a given number is taken as it is.
-        width, steps, batch_size, learning_rate: of the network. points: data at which the equations are asked.
-        neighbours, thin: of the support, see ``discover.spectral.tangent``; thin=0 leaves the support out.
-        degree, exact: polynomials up to this degree that vanish on the data up to ``exact`` of their monomials'
-            size describe the support exactly; exact=0 does not look for any.
+        least_gap: with a smaller gap above the zeros none is found; a given number is taken as it is.
+        width: hidden width of the network.
+        steps: training steps of the network.
+        batch_size: samples in a training step.
+        learning_rate: Adam's, at the start.
+        points: at most so many data at which the equations are asked.
+        neighbours: data that a local tangent space is made of.
+        thin: below this part of the local variance a direction leads out of the support; 0 leaves the support out.
+        degree: largest degree of polynomials that vanish on the data and describe the support exactly.
+        exact: how well they have to vanish, relative to the size of their monomials; 0 does not look for any.
         reweightings: rounds in which outliers lose weight.
         distribution_scale: standard deviation of the coefficients that the algebra is given; with 1, w is in radians.
-        held_out, evaluation_steps: of the verdict. seed: of everything random. device: where the network is fitted.
+        held_out: fraction of the groups of samples held out for the verdict.
+        evaluation_steps: training steps of the verdict's critic and predictor.
+        seed: of everything random.
+        device: where networks are trained.
         progress: show a bar.
 
     After ``fit``: ``algebra_`` (no generators where none is found), ``spectrum_`` (relative singular values,
-    ascending), ``gap_``, ``residual_``, ``verdict_`` (``None`` without generators), ``skill_`` of the network,
-    ``span_``, ``undetermined_``, ``relations_``, ``variety_`` (in whitened coordinates) and ``equations_``, its text.
+    ascending), ``gap_``, ``residual_``, ``verdict_`` (``None`` without generators), ``explained_variance_`` (R^2 of
+    the network on held-out data), ``span_``, ``undetermined_``, ``relations_``, ``vanishing_ideal_`` (in whitened
+    coordinates) and ``equations_``, its text.
+
+    Example:
+        >>> angle = torch.linspace(0, 6, 200, dtype=torch.float64)
+        >>> ellipse = torch.stack([2 * angle.cos(), angle.sin()], dim=1)
+        >>> found = Spectral(evaluation_steps=20, progress=False).fit(ellipse, coordinates=["x", "y"])
+        >>> found.algebra_.n_generators, found.equations_
+        (1, ('1 - 0.25 x^2 - y^2 = 0',))
     """
 
     n_generators: int | None = None
@@ -75,78 +93,98 @@ class Spectral(Estimator):
 
     def fit(
         self,
-        x: Tensor,
-        y: Tensor | None = None,
+        x: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         x_rep: Rep | None = None,
         y_rep: Rep | None = None,
+        y_kind: YKind | None = None,
         coordinates: Sequence[str] | None = None,
-        groups: Tensor | None = None,
+        groups: ArrayLike | None = None,
     ) -> "Spectral":
-        """Fit the network, solve the equations, weigh the answer on held-out data; args as for ``LieGAN.fit``.
+        """Fit the network, solve the equations, evaluate the answer on held-out data.
 
-        Without y only the support of x is asked to be kept. Raises ``ValueError`` for wrong shapes, NaN,
-        too few samples, or data that fill their space and have no y, so that every matrix would do.
+        Args:
+            x: inputs (n, d) or (n, T, k): a tensor, a NumPy array, lists or a pandas frame.
+            y: targets: vectors (n, d), scalars (n,) or (n, 1), or class labels (n,); without them only tangency to
+                the support of x is asked for.
+            x_rep: how x is built, a sum of ``V`` and ``Scalar``; guessed from the shape by default.
+            y_rep: how y is built.
+            y_kind: ``"class"`` or ``"count"``: what whole numbers in y are; by default classes if they are few.
+            coordinates: k names with units; by default the column names of a frame.
+            groups: labels (n,); samples of one group (a trajectory, say) are held out together.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: for wrong shapes, NaN, too few samples, more unknowns than memory holds, or data that fill
+                their space and have no y, so that every matrix would do.
         """
         self._check_settings(
             "steps", "batch_size", "learning_rate", "width", "points", "neighbours", "evaluation_steps"
         )
-        samples = Samples.read(x, y, x_rep, y_rep)
-        names = self._name(coordinates, samples.dim)
-        fitted, kept = split(samples, self.held_out, groups, self.seed)
-        self.space_ = SearchSpace.of_data(fitted.all_vectors(), self.search_space)
-        whitened = fitted.map_vectors(self.space_.whitening.encode)
-        random = torch.Generator(self.device).manual_seed(self.seed)
-        equations = self._equations(whitened.to(device=self.device, dtype=torch.float32), random)
+        samples, names = self._read(x, y, x_rep, y_rep, y_kind, coordinates)
+        train, test = split(samples, self.held_out, groups, self.seed)
+        self.space_ = SearchSpace.of_data(train.all_vectors(), self.search_space)
+        whitened_train, whitened_test = (
+            s.map_vectors(self.space_.whitening.encode).to(device=self.device, dtype=torch.float32)
+            for s in (train, test)
+        )
+        rng = torch.Generator(self.device).manual_seed(self.seed)
+        equations = self._equations(whitened_train, whitened_test, rng)
         found = self._solve(equations)
         self.spectrum_, self.gap_, self.residual_ = found.singular_values, found.gap, found.residual
         self.algebra_ = self._algebra(found, samples, names)
         self.verdict_: Verdict | None = None
         if self.algebra_.n_generators:
             steps, seed, device = self.evaluation_steps, self.seed, self.device
-            self.verdict_ = weigh(self.algebra_, fitted, kept, steps=steps, seed=seed, device=device)
+            self.verdict_ = evaluate_symmetry(
+                self.algebra_, train, test, steps=steps, seed=seed, device=device
+            )
         return self
 
     @property
     def equations_(self) -> tuple[str, ...]:
         """The polynomial equations that all vectors obey, in the names of the coordinates."""
-        seen = self.variety_.seen_from(self.space_.whitening.encode)
-        return seen.text(self.algebra_.coordinates)
+        polynomials = self.vanishing_ideal_.pull_back(self.space_.whitening.encode)
+        return polynomials.text(self.algebra_.coordinates)
 
-    def _equations(self, samples: Samples, random: torch.Generator) -> Tensor:
-        """Rows (n, q, m): what each matrix of the search space violates at each of n data."""
-        index = torch.randperm(len(samples), generator=random, device=random.device)[: self.points]
+    def _equations(self, samples: Samples, test: Samples, rng: torch.Generator) -> Tensor:
+        """Rows (n, q, m): by how much each matrix of the search space violates each equation at each of n data."""
+        index = torch.randperm(len(samples), generator=rng, device=rng.device)[: self.points]
         chosen = samples[index]
         tangents = torch.einsum("bij,nmj->bnmi", self.space_.whitened.to(chosen.x.vectors), chosen.x.vectors)
-        rows = [self._leaving(samples, chosen, tangents)]
-        self.skill_ = 0.0
+        rows = [self._out_of_support(samples, chosen, tangents)]
+        self.explained_variance_ = 0.0
         if samples.y is not None:
-            rows.append(self._unequal(samples, chosen, tangents, random))
+            rows.append(self._equivariance(samples, test, chosen, tangents, rng))
         return torch.cat(rows, dim=1).double().cpu()
 
-    def _leaving(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
+    def _out_of_support(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
         """How far each motion (b, n, m, k) of each vector leads out of the support of the vectors: (n, m k, b)."""
         every = samples.x.vectors.flatten(0, 1)
-        self.variety_ = vanishing(every, degree=self.degree, exact=self.exact if self.thin > 0 else 0.0)
+        exact = self.exact if self.thin > 0 else 0.0
+        self.vanishing_ideal_ = vanishing_ideal(every, degree=self.degree, exact=exact)
         here = chosen.x.vectors.flatten(0, 1)
-        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin, variety=self.variety_)
+        normal = normals(here, every, neighbours=self.neighbours, thin=self.thin, ideal=self.vanishing_ideal_)
         out = torch.einsum("nij,bnj->nib", normal, tangents.flatten(1, 2))
         return out.reshape(len(chosen), -1, len(tangents))
 
-    def _unequal(
-        self, samples: Samples, chosen: Samples, tangents: Tensor, random: torch.Generator
+    def _equivariance(
+        self, samples: Samples, test: Samples, chosen: Samples, tangents: Tensor, rng: torch.Generator
     ) -> Tensor:
         """L_out f - Df L_in x for every matrix of the search space: (n, o, b)."""
-        predictor = seeded(random, lambda: Predictor(samples, width=self.width))
+        predictor = seeded(rng, lambda: Predictor(samples, width=self.width))
         progress = "Spectral" if self.progress else None
         fit(
             predictor, predictor.loss, samples, steps=self.steps, batch=self.batch_size, rate=self.learning_rate,
-            random=random, progress=progress,
+            random=rng, progress=progress,
         )  # fmt: skip
         with torch.no_grad():
-            self.skill_ = 1 - float(predictor.error(samples).mean() / predictor.blind_error(samples).mean())
+            self.explained_variance_ = predictor.explained_variance(test)
             columns = [
-                _unequal_part(matrix, *predictor.along(chosen.x, tangent), predictor.vectors)
+                _equivariance_part(matrix, *predictor.along(chosen.x, tangent), predictor.vectors)
                 for matrix, tangent in zip(self.space_.whitened.to(tangents), tangents, strict=True)
             ]
         return torch.stack(columns, dim=2)
@@ -156,10 +194,10 @@ class Spectral(Estimator):
         sizes = equations.flatten(1).norm(dim=1)
         if not sizes.any():
             raise ValueError(
-                "the data ask nothing of a generator: they fill their space, and y, if there is one, never changes; "
-                "give a y that does, or a larger thin"
+                "the data require nothing of a generator: they fill their space, and y, if there is one, never "
+                "changes; give a y that does, or a larger thin"
             )
-        # no datum speaks louder than the median one, so that a few steep places do not set the scale
+        # no datum counts more than the median one, so that a few steep places do not set the scale
         equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
         found = null_space(equations.flatten(0, 1), rtol=self.noise, count=self.n_generators)
         if self.n_generators is None and found.gap < self.least_gap:
@@ -179,11 +217,11 @@ class Spectral(Estimator):
         basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
         distribution = CoefficientDistribution.normal(found.dim, self.distribution_scale)
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
-        provenance = self._provenance(samples, skill=self.skill_, **evidence)
+        provenance = self._provenance(samples, explained_variance=self.explained_variance_, **evidence)
         return LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
 
 
-def _unequal_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:
+def _equivariance_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:
     """L_out value - derivative: L on the leading vectors of the value, 0 on its scalars and logits."""
     moving = value[:, : vectors * len(matrix)].unflatten(1, (vectors, len(matrix)))
     still = torch.zeros_like(value[:, vectors * len(matrix) :])

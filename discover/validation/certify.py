@@ -1,119 +1,146 @@
-"""What held-out data say of an algebra, in two senses: the law of (x, y), and the map x -> y.
+"""Evaluates an algebra on held-out data: is the distribution of (x, y) invariant, is the map x -> y equivariant?
 
-A law of motion can be symmetric while the data that show it are not (orbits that all start on one side), so
-the two are asked apart: can a fresh critic tell (g x, g y) from (x, y)? Does the error of a fitted predictor
-grow from (x, y) to (g x, g y), where g x still lies among the data?
+A map can be equivariant while the data that show it are not distributed invariantly (orbits that all start on one
+side), so two questions are asked. Can a fresh critic tell (g x, g y) from (x, y)? Does the error of a fitted
+predictor grow from (x, y) to (g x, g y), where g x still lies in the support of the data?
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from discover.data.samples import Samples
+from discover.data.samples import Samples, YKind
 from discover.data.whitening import Whitening
-from discover.validation.evidence import Estimate, law_evidence, map_evidence
+from discover.validation.evidence import ConfidenceInterval, distribution_evidence, map_evidence
 from equivariant.algebra import LieAlgebra
+from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.rep import Rep
 
-__all__ = ["Verdict", "certify", "split", "weigh"]
+__all__ = ["Verdict", "certify", "evaluate_symmetry", "split"]
 
-LAW_MARGIN = 0.05  # how far above chance a critic's AUC may lie
-MAP_MARGIN = 0.05  # how large a violation of the map may be, relative to what g does to the target
+DISTRIBUTION_MARGIN = 0.05  # how far above chance a critic's AUC may lie
+MAP_MARGIN = 0.05  # how large the equivariance error may be, relative to what g does to the target
 MAP_BROKEN = 0.25  # beyond this it is no approximate symmetry either
-LEAST_MOVE = 5e-2  # below this relative move of the data, g does nothing worth a verdict
-LEAST_SUPPORT = 0.2  # a smaller share of moved data among the data supports no statement on the map
-LEAST_SKILL = 0.5  # a predictor that explains less of the target speaks for no map
-LARGEST_LEAK = 1e-3  # a larger share of the action out of the span of the data breaks their law
-HEADLINES = {  # by whether the law holds, and whether the map does
-    (True, True): "the law of the data keeps it, and so does the map from x to y.",
-    (True, False): "the law of the data keeps it.",
-    (False, True): "the map from x to y keeps it, the distribution of the data does not.",
-}
+LEAST_DISPLACEMENT = 5e-2  # below this relative displacement of the data, g does nothing that could be tested
+LEAST_IN_SUPPORT = (
+    0.2  # a smaller share of transformed data in the support of the data decides nothing on the map
+)
+LEAST_EXPLAINED = 0.5  # a predictor that explains less of the target decides nothing on the map
+LARGEST_OFF_SPAN = 1e-3  # a larger share of the action out of the span of the data breaks the distribution
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The evidence and what follows from it.
+    """What held-out data say about an algebra; true if it ``passed``.
 
     Args:
-        move: |g x - x| / |x|, root mean square, in whitened coordinates.
-        leak: share of the generators' action that points out of the span of the data.
-        auc: area under the ROC curve of a fresh critic for (x, y) against (g x, g y): 0.5 is blind.
-        violation: root of the growth of the predictor's squared error from (x, y) to (g x, g y), relative to what
-            g does to the target; ``None`` without a target. skill: share of the target that the predictor
-            explains on held-out data. support: share of the moved samples that lie among the data. hidden: the
-            largest violation that what the predictor leaves unexplained could hide.
+        displacement: |g x - x| / |x|, root mean square, in whitened coordinates.
+        off_span: share of the generators' action that points out of the span of the data, 0 to 1.
+        auc: area under the ROC curve of a fresh critic for (x, y) against (g x, g y); chance is 0.5.
+        equivariance_error: root of the growth of the predictor's squared error from (x, y) to (g x, g y), relative
+            to what g does to the target; ``None`` without a target.
+        explained_variance: R^2 of the predictor on held-out data.
+        in_support: share of the transformed samples that lie in the support of the data.
+        detection_limit: the largest equivariance error that the unexplained part of the target could hide.
         relations: linear equations that all data obey, one for each direction in which they never point.
+        invariant_target: whether the target holds scalars or classes only, which g leaves as they are.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> verdict = certify(catalogue.rotation(2), x, steps=50)
+        >>> verdict.distribution, verdict.map
+        ('undecided', 'not asked')
     """
 
-    move: float
-    leak: float
-    auc: Estimate
-    violation: Estimate | None
-    skill: float
-    support: float
-    hidden: float
+    displacement: float
+    off_span: float
+    auc: ConfidenceInterval
+    equivariance_error: ConfidenceInterval | None
+    explained_variance: float
+    in_support: float
+    detection_limit: float
     relations: tuple[str, ...]
+    invariant_target: bool = False
 
     @property
-    def law(self) -> str:
-        """``"holds"``, ``"broken"`` or ``"undecided"``: the law of the data under g."""
-        if self.leak > LARGEST_LEAK:
+    def distribution(self) -> str:
+        """``"holds"``, ``"broken"`` or ``"undecided"``: whether the data distribution is invariant under g."""
+        if self.off_span > LARGEST_OFF_SPAN:
             return "broken"
-        if self.auc.high <= 0.5 + LAW_MARGIN:
+        if self.auc.high <= 0.5 + DISTRIBUTION_MARGIN:
             return "holds"
-        return "broken" if self.auc.low > 0.5 + LAW_MARGIN else "undecided"
+        return "broken" if self.auc.low > 0.5 + DISTRIBUTION_MARGIN else "undecided"
 
     @property
     def map(self) -> str:
         """``"holds"``, ``"approximate"``, ``"broken"``, ``"undecided"`` or ``"not asked"``: the map under g."""
-        if self.violation is None:
+        if self.equivariance_error is None:
             return "not asked"
-        if self.leak > LARGEST_LEAK:
+        if self.off_span > LARGEST_OFF_SPAN:
             return "broken"
-        if self.skill < LEAST_SKILL or self.support < LEAST_SUPPORT:
+        if self.explained_variance < LEAST_EXPLAINED or self.in_support < LEAST_IN_SUPPORT:
             return "undecided"
-        if self.violation.high <= MAP_MARGIN:
+        if self.equivariance_error.high <= MAP_MARGIN:
             return "holds"
-        if self.violation.low > MAP_BROKEN:
+        if self.equivariance_error.low > MAP_BROKEN:
             return "broken"
-        return "approximate" if self.violation.low > MAP_MARGIN else "undecided"
+        return "approximate" if self.equivariance_error.low > MAP_MARGIN else "undecided"
 
     @property
     def passed(self) -> bool:
-        """Whether g moves the data, at least one of the two senses holds, and the map is not broken."""
-        return self.move >= LEAST_MOVE and "holds" in (self.law, self.map) and self.map != "broken"
+        """Whether g displaces the data and the map holds; without a target, whether the distribution holds."""
+        decisive = self.distribution if self.equivariance_error is None else self.map
+        return self.displacement >= LEAST_DISPLACEMENT and decisive == "holds"
+
+    def __bool__(self) -> bool:
+        return self.passed
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence and the words, as ``json`` can write them."""
-        return asdict(self) | {"law": self.law, "map": self.map, "passed": self.passed, "text": str(self)}
+        words = {"distribution": self.distribution, "map": self.map, "passed": self.passed, "text": str(self)}
+        return asdict(self) | words
 
     def __str__(self) -> str:
         return " ".join([self._headline(), *self._details()])
 
     def _headline(self) -> str:
-        if self.move < LEAST_MOVE:
-            return f"No symmetry found: the group elements hardly move the data (by {self.move:.1%} of their size)."
+        if self.displacement < LEAST_DISPLACEMENT:
+            return (
+                "No symmetry found: the group elements hardly move the data "
+                f"(by {self.displacement:.1%} of their size)."
+            )
         if not self.passed:
             return "No symmetry established: do not use this algebra without more evidence."
-        if self.map in ("holds", "not asked"):
-            return "Symmetry found: " + HEADLINES[self.law == "holds", self.map == "holds"]
-        return f"Symmetry found: the law of the data keeps it as far as a critic can tell; the map is {self.map}."
+        if self.map == "not asked":
+            return "Symmetry found: the data distribution is invariant."
+        kind = "invariant" if self.invariant_target else "equivariant"
+        also = {"holds": "so is the data distribution", "broken": "the data distribution is not invariant"}
+        rest = also.get(self.distribution, "whether the data distribution is invariant is undecided")
+        return f"Symmetry found: the map x -> y is {kind}; {rest}."
 
     def _details(self) -> list[str]:
         lines = [
-            f"Law of the data: {self.law}; a fresh critic tells g x from x with AUC {self.auc} (blind 0.5)."
+            f"Evaluated on held-out data, with 90 % intervals. Data distribution: {self.distribution}; a fresh critic "
+            f"tells g x from x with AUC {self.auc} (chance 0.5)."
         ]
-        if self.leak > LARGEST_LEAK:
-            lines.append(f"The generators push the data out of their span ({self.leak:.1%} of their action).")
-        if self.violation is not None:
+        if self.off_span > LARGEST_OFF_SPAN:
             lines.append(
-                f"Map from x to y: {self.map}; violation {self.violation} of what g does to y, on the "
-                f"{self.support:.0%} of moved samples that lie among the data "
-                f"(the predictor explains {self.skill:.2%}; the rest could hide a violation up to {self.hidden:.2g})."
+                f"The generators push the data out of their span ({self.off_span:.1%} of their action)."
             )
+        if self.equivariance_error is not None:
+            lines.append(
+                f"Map x -> y: {self.map}; equivariance error {self.equivariance_error} of what g does to y, on the "
+                f"{self.in_support:.0%} of transformed samples in the support of the data (the predictor's R^2 is "
+                f"{self.explained_variance:.4g}; the unexplained part could hide an error up to "
+                f"{self.detection_limit:.2g})."
+            )
+            if self.explained_variance < LEAST_EXPLAINED:
+                lines.append(
+                    f"The predictor must reach R^2 = {LEAST_EXPLAINED} before the map can be judged: more data, less "
+                    "noise, or a target that depends on x."
+                )
         if self.relations:
             lines.append(
                 f"All data obey {', '.join(self.relations)}: what a generator does to x that do not is not determined, "
@@ -124,69 +151,121 @@ class Verdict:
 
 def certify(
     algebra: LieAlgebra,
-    x: Tensor,
-    y: Tensor | None = None,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
     *,
     x_rep: Rep | None = None,
     y_rep: Rep | None = None,
-    groups: Tensor | None = None,
+    y_kind: YKind | None = None,
+    groups: ArrayLike | None = None,
     held_out: float = 0.2,
     steps: int = 1000,
     seed: int = 0,
     device: str = "cpu",
 ) -> Verdict:
-    """Weigh an algebra on data: critic and predictor are fitted on one part and asked on the held-out part.
+    """Tests an algebra on data: critic and predictor are trained on one part and evaluated on the other.
 
-    Args are those of ``LieGAN.fit``; critic and predictor are fitted for ``steps`` steps. For an honest answer
-    give data the algebra was not found on.
-    Raises ``ValueError`` for wrong shapes, NaN, too few samples, or an algebra of another dimension.
+    For an honest answer give data the algebra was not found on.
+
+    Args:
+        algebra: generators (c, k, k).
+        x: inputs (n, d) or (n, T, k): a tensor, a NumPy array, lists or a pandas frame.
+        y: targets: vectors (n, d), scalars (n,) or (n, 1), or class labels (n,); ``None`` asks about the
+            distribution of x alone.
+        x_rep: how x is built, a sum of ``V`` and ``Scalar``; guessed from the shape by default.
+        y_rep: how y is built.
+        y_kind: ``"class"`` or ``"count"``: what whole numbers in y are; by default classes if they are few.
+        groups: labels (n,); samples of one group (a trajectory, say) are held out together.
+        held_out: fraction of the groups that is held out.
+        steps: training steps of critic and predictor.
+        seed: of everything random.
+        device: where critic and predictor are trained.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        ValueError: for wrong shapes, NaN, too few samples, or an algebra of another dimension.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> certify(catalogue.rotation(2), x * torch.tensor([1.0, 4.0]), steps=50).distribution
+        'broken'
     """
-    fitted, kept = split(Samples.read(x, y, x_rep, y_rep), held_out, groups, seed)
-    return weigh(algebra, fitted, kept, steps=steps, seed=seed, device=device)
+    samples = Samples.read(x, y, x_rep, y_rep, y_kind)
+    train, test = split(samples, held_out, groups, seed)
+    return evaluate_symmetry(algebra, train, test, steps=steps, seed=seed, device=device)
 
 
-def weigh(
+def evaluate_symmetry(
     algebra: LieAlgebra,
-    fitted: Samples,
-    kept: Samples,
+    train: Samples,
+    test: Samples,
     *,
     steps: int = 1000,
     seed: int = 0,
     device: str = "cpu",
 ) -> Verdict:
-    """``certify`` for samples that are split already."""
-    if algebra.dim != fitted.dim:
+    """``certify`` for samples that are split already.
+
+    Args:
+        algebra: generators (c, k, k).
+        train: samples that critic and predictor are trained on.
+        test: held-out samples.
+        steps: training steps of critic and predictor.
+        seed: of everything random.
+        device: where critic and predictor are trained.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        ValueError: for an algebra of another dimension.
+    """
+    if algebra.dim != train.dim:
         raise ValueError(
-            f"the algebra must act on vectors of size {fitted.dim} like the data, got {algebra.dim}"
+            f"the algebra must act on vectors of size {train.dim} like the data, got {algebra.dim}"
         )
     algebra = algebra.to(device="cpu", dtype=torch.float64)
     if algebra.origin.any():
-        same = torch.eye(algebra.dim, dtype=torch.float64)
-        fitted, kept = (s.map_vectors(same, algebra.origin) for s in (fitted, kept))
-    whitening = Whitening.of_data(fitted.all_vectors())
-    seen = LieAlgebra(whitening.generators(algebra.basis), algebra.distribution)
-    fitted, kept = (
-        s.map_vectors(whitening.encode).to(device=device, dtype=torch.float32) for s in (fitted, kept)
+        identity = torch.eye(algebra.dim, dtype=torch.float64)
+        train, test = (s.map_vectors(identity, algebra.origin) for s in (train, test))
+    whitening = Whitening.of_data(train.all_vectors())
+    whitened = LieAlgebra(whitening.generators(algebra.basis), algebra.distribution)
+    train, test = (
+        s.map_vectors(whitening.encode).to(device=device, dtype=torch.float32) for s in (train, test)
     )
-    random = torch.Generator(device).manual_seed(seed)
-    seen = seen.to(device=device, dtype=torch.float32)
-    moved_kept = kept.map_vectors(seen.sample(len(kept), random))
-    of_map = map_evidence(fitted, kept, moved_kept, steps, random)
+    rng = torch.Generator(device).manual_seed(seed)
+    whitened = whitened.to(device=device, dtype=torch.float32)
+    transformed = test.map_vectors(whitened.sample(len(test), rng))
+    of_map = map_evidence(train, test, transformed, steps, rng)
     return Verdict(
-        move=_relative_move(kept, moved_kept),
-        leak=whitening.leaving(algebra.basis),
-        auc=law_evidence(fitted, kept, moved_kept, seen, steps, random),
-        violation=of_map.violation if of_map else None,
-        skill=of_map.skill if of_map else 0.0,
-        support=of_map.support if of_map else 0.0,
-        hidden=of_map.hidden if of_map else 0.0,
+        displacement=_relative_displacement(test, transformed),
+        off_span=whitening.off_span(algebra.basis),
+        auc=distribution_evidence(train, test, transformed, whitened, steps, rng),
+        **vars(of_map),
         relations=whitening.relations(algebra.coordinates),
+        invariant_target=train.y is not None and not train.y.vectors.shape[1],
     )
 
 
-def split(samples: Samples, held_out: float, groups: Tensor | None, seed: int) -> tuple[Samples, Samples]:
-    """Two parts of the samples, whole groups together: most of them, and the ``held_out`` fraction."""
-    groups = torch.arange(len(samples)) if groups is None else torch.as_tensor(groups)
+def split(samples: Samples, held_out: float, groups: ArrayLike | None, seed: int) -> tuple[Samples, Samples]:
+    """Two parts of the samples, whole groups together.
+
+    Args:
+        samples: what is split.
+        held_out: fraction of the groups in the second part.
+        groups: whole numbers (n,), equal for samples that stay together; by default each sample is its own.
+        seed: of the random choice.
+
+    Returns:
+        The larger part and the held-out part.
+
+    Raises:
+        ValueError: for groups of another shape, or fewer than two of them.
+    """
+    groups = torch.arange(len(samples)) if groups is None else as_tensor(groups, "groups")
     if groups.shape != (len(samples),):
         raise ValueError(f"groups must have shape ({len(samples)},), got {tuple(groups.shape)}")
     _, group = groups.unique(return_inverse=True)
@@ -199,6 +278,6 @@ def split(samples: Samples, held_out: float, groups: Tensor | None, seed: int) -
     return samples[~chosen[group]], samples[chosen[group]]
 
 
-def _relative_move(samples: Samples, moved: Samples) -> float:
-    still = samples.all_vectors()
-    return float((moved.all_vectors() - still).norm() / still.norm())
+def _relative_displacement(samples: Samples, transformed: Samples) -> float:
+    before = samples.all_vectors()
+    return float((transformed.all_vectors() - before).norm() / before.norm())

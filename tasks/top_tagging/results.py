@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discover.validation.evidence import Estimate
+from discover.validation.evidence import ConfidenceInterval
 from tasks.common.results import environment
 from tasks.top_tagging.discovery.metric_file import Finding
 from tasks.top_tagging.runs import TaggerRun, write_blob
@@ -61,12 +61,12 @@ class TaggingSummary:
     parameters: int
     seconds: float
     jets_per_second: float | None
-    accuracy: Estimate
-    auc: Estimate
-    rejections: tuple[Estimate, ...]
+    accuracy: ConfidenceInterval
+    auc: ConfidenceInterval
+    rejections: tuple[ConfidenceInterval, ...]
     at_least: tuple[float, ...]
     few: tuple[bool, ...]
-    calibration_error: Estimate
+    calibration_error: ConfidenceInterval
 
     def rejection(self, i: int) -> str:
         """The i-th rejection as text: a bound where too few QCD jets pass."""
@@ -123,7 +123,7 @@ class TaggingOutcome:
         ]
 
     @cached_property
-    def differences(self) -> dict[tuple[int, str], Estimate]:
+    def differences(self) -> dict[tuple[int, str], ConfidenceInterval]:
         """AUC of every tagger minus that of ``PEER`` at the same size, means over the seeds that both have; paired."""
         found = {}
         for summary in self.summaries:
@@ -227,15 +227,15 @@ def _summary(rows: Sequence[TaggingRow]) -> TaggingSummary:
     )
 
 
-def _spread(values: Sequence[float]) -> Estimate:
-    return Estimate(statistics.median(values), min(values), max(values))
+def _spread(values: Sequence[float]) -> ConfidenceInterval:
+    return ConfidenceInterval(statistics.median(values), min(values), max(values))
 
 
 def _stack(scores: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(scores))
 
 
-def _flat(name: str, estimate: Estimate) -> dict[str, float | None]:
+def _flat(name: str, estimate: ConfidenceInterval) -> dict[str, float | None]:
     parts = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return {key: value if math.isfinite(value) else None for key, value in parts.items()}
 
@@ -244,7 +244,7 @@ def _plain(value: Any) -> Any:
     """As strict JSON has it: no infinity, no NaN, no classes of our own."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Estimate):
+    if isinstance(value, ConfidenceInterval):
         return _plain(vars(value))
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}

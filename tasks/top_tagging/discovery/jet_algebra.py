@@ -388,7 +388,12 @@ def _spectrum(estimator: Spectral | LieGAN) -> dict[str, Any]:
         spectrum = estimator.spectrum_.tolist()
         gap = estimator.gap_ if estimator.algebra_.n_generators else None
         equations = list(estimator.equations_)
-        return {"spectrum": spectrum, "gap": gap, "skill": estimator.skill_, "equations": equations}
+        return {
+            "spectrum": spectrum,
+            "gap": gap,
+            "skill": estimator.explained_variance_,
+            "equations": equations,
+        }
     action = estimator.space_.whitening.generators(estimator.algebra_.basis).flatten(1)
     sizes = torch.linalg.svdvals(action)
     return {"sizes": (sizes / sizes[0].clamp(min=1e-300)).tolist(), "steps": estimator.steps_}

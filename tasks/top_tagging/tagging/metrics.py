@@ -13,7 +13,7 @@ import torch
 from scipy.stats import beta
 from torch import Tensor
 
-from discover.validation.evidence import Estimate
+from discover.validation.evidence import ConfidenceInterval
 
 __all__ = ["DRAWS", "EFFICIENCIES", "FEW", "Curve", "Measures", "Rejection", "accuracy", "auc", "auc_difference",
            "calibration", "measure", "roc"]  # fmt: skip
@@ -39,7 +39,7 @@ class Rejection:
     """
 
     efficiency: float
-    estimate: Estimate
+    estimate: ConfidenceInterval
     passed: int
     background: int
     at_least: float
@@ -60,10 +60,10 @@ class Measures:
     """Accuracy at score 0.5, AUC, rejections at ``EFFICIENCIES`` and expected calibration error, of ``jets`` jets."""
 
     jets: int
-    accuracy: Estimate
-    auc: Estimate
+    accuracy: ConfidenceInterval
+    auc: ConfidenceInterval
     rejections: tuple[Rejection, ...]
-    calibration_error: Estimate
+    calibration_error: ConfidenceInterval
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,7 +161,7 @@ def measure(scores: Tensor, label: Tensor, *, draws: int = DRAWS, seed: int = 0)
 
 def auc_difference(
     scores: Tensor, others: Tensor, label: Tensor, *, draws: int = DRAWS, seed: int = 0
-) -> Estimate:
+) -> ConfidenceInterval:
     """AUC of ``scores`` minus AUC of ``others`` on the same jets, with the interval of a paired bootstrap.
 
     Args:
@@ -251,19 +251,19 @@ def _rejection(efficiency: float, share: float, spread: Tensor, background: int)
     most = 1.0 if passed == background else float(beta.ppf(0.95, passed + 1, background - passed))
     bounds = _estimate(share, spread)
     inverse = [1 / part if part else float("inf") for part in (share, bounds.high, bounds.low)]
-    return Rejection(efficiency=efficiency, estimate=Estimate(*inverse), passed=passed, background=background,
+    return Rejection(efficiency=efficiency, estimate=ConfidenceInterval(*inverse), passed=passed, background=background,
                      at_least=1 / most)  # fmt: skip
 
 
-def _estimate(value: float, spread: Tensor) -> Estimate:
+def _estimate(value: float, spread: Tensor) -> ConfidenceInterval:
     low, high = spread.quantile(torch.tensor([0.05, 0.95]).to(spread)).tolist()
-    return Estimate(value, low, high)
+    return ConfidenceInterval(value, low, high)
 
 
-def _reflected(value: float, spread: Tensor) -> Estimate:
+def _reflected(value: float, spread: Tensor) -> ConfidenceInterval:
     """The basic bootstrap: draws of an absolute value lie above it by as much as it lies above the truth."""
     plain = _estimate(value, spread)
-    return Estimate(value, max(0.0, 2 * value - plain.high), max(value, 2 * value - plain.low))
+    return ConfidenceInterval(value, max(0.0, 2 * value - plain.high), max(value, 2 * value - plain.low))
 
 
 def _checked(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

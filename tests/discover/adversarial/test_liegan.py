@@ -27,7 +27,7 @@ def test_finds_the_rotation(fitted):
 
 def test_the_verdict_tells_the_map_from_the_distribution(fitted):
     assert fitted.verdict_.map == "holds"
-    assert fitted.verdict_.law == "broken"
+    assert fitted.verdict_.distribution == "broken"
     assert fitted.verdict_.passed
 
 

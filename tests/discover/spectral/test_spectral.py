@@ -51,7 +51,7 @@ def test_exact_equations_lead_to_no_nan():
 
 
 def test_data_that_ask_nothing_are_refused(ball):
-    with pytest.raises(ValueError, match="ask nothing of a generator"):
+    with pytest.raises(ValueError, match="require nothing of a generator"):
         Spectral(thin=0.0, **BRIEF).fit(ball)
 
 

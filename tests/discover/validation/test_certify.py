@@ -4,7 +4,7 @@ import torch
 from discover import certify
 from discover.data.samples import Samples
 from discover.validation.certify import split
-from discover.validation.evidence import _auc
+from discover.validation.evidence import area_under_curve
 from equivariant import CoefficientDistribution, LieAlgebra, catalogue
 
 ROTATION = catalogue.rotation(2)
@@ -12,14 +12,14 @@ ROTATION = catalogue.rotation(2)
 
 def test_the_map_of_the_half_turn_is_symmetric_and_its_law_is_not(half_turn):
     verdict = certify(ROTATION, *half_turn)
-    assert (verdict.map, verdict.law, verdict.passed) == ("holds", "broken", True)
-    assert "the distribution of the data does not" in str(verdict)
+    assert (verdict.map, verdict.distribution, verdict.passed) == ("holds", "broken", True)
+    assert "the data distribution is not invariant" in str(verdict)
 
 
 def test_a_whole_turn_has_both(generator):
     x = torch.randn(2500, 2, generator=generator, dtype=torch.float64)
     verdict = certify(ROTATION, x, x * x.norm(dim=1, keepdim=True))
-    assert (verdict.map, verdict.law) == ("holds", "holds")
+    assert (verdict.map, verdict.distribution) == ("holds", "holds")
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_a_group_that_does_nothing_does_not_pass(half_turn):
 def test_without_a_target_only_the_law_is_asked(generator):
     x = torch.randn(2000, 2, generator=generator, dtype=torch.float64)
     verdict = certify(ROTATION, x)
-    assert (verdict.map, verdict.law) == ("not asked", "holds")
+    assert (verdict.map, verdict.distribution) == ("not asked", "holds")
     stretched = certify(ROTATION, x * torch.tensor([1.0, 2.0]))
-    assert stretched.law == "broken"
+    assert stretched.distribution == "broken"
 
 
 def test_class_labels_are_a_map_too(generator):
@@ -66,7 +66,7 @@ def test_leaving_the_span_of_the_data_breaks_the_law(half_turn):
     x, y = (torch.cat([v, torch.zeros(len(v), 1, dtype=v.dtype)], dim=1) for v in half_turn)
     tilted = LieAlgebra(catalogue.rotation(3).basis[:1])  # turns the plane of the data out of itself
     verdict = certify(tilted, x, y)
-    assert verdict.law == "broken"
+    assert verdict.distribution == "broken"
     assert verdict.relations == ("x2 = 0",)
     assert "All data obey x2 = 0" in str(verdict)
     assert "out of their span" in str(verdict)
@@ -117,4 +117,4 @@ def test_an_algebra_of_another_dimension_is_refused(half_turn):
 def test_auc_counts_ties_half():
     real, fake = torch.tensor([1.0, 2.0, 2.0]), torch.tensor([0.0, 2.0])
     wins = [(r > f) + 0.5 * (r == f) for r in real for f in fake]
-    torch.testing.assert_close(_auc(real, fake), torch.tensor(sum(float(w) for w in wins) / 6))
+    torch.testing.assert_close(area_under_curve(real, fake), torch.tensor(sum(float(w) for w in wins) / 6))
