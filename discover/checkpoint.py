@@ -1,7 +1,9 @@
-"""Checkpoints: the state of a training run in one file with a checksum, read back only by the same run."""
+"""Checkpoints: the state of a run in one file with a checksum, read back only by the same run; and Ctrl-C."""
 
 import io
 import os
+import signal
+import threading
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["Checkpoint", "Stateful"]
+__all__ = ["Checkpoint", "Interrupts", "Stateful"]
 
 FORMAT = "liesmith-checkpoint/2"  # the first line of a file, followed by a space and the SHA-256 of the rest
 ZIP = b"PK"  # how a file of version 0.1 begins
@@ -96,6 +98,26 @@ class Checkpoint:
                 f"{path} belongs to a run with other settings or data; give another path, or remove it to start again"
             )
         return content
+
+
+class Interrupts:
+    """Ctrl-C within the block only sets ``asked``, so that a step is completed; a second one does not wait."""
+
+    asked = False
+
+    def __enter__(self) -> "Interrupts":
+        self.held = threading.current_thread() is threading.main_thread()
+        self.before = signal.signal(signal.SIGINT, self._note) if self.held else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.held:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _note(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from discover.adversarial.schedule import Schedule
-from discover.checkpoint import Checkpoint
+from discover.checkpoint import Checkpoint, Interrupts
 from discover.estimator import Settings
 from discover.networks.critic import Critic
 
@@ -158,7 +158,7 @@ class AdversarialTrainer(ABC, Generic[Model]):
     def train(
         self, schedule: Schedule, checkpoint: Checkpoint, history: list[dict[str, float]]
     ) -> list[dict[str, float]]:
-        """Take all steps of the schedule. Ctrl-C leaves a checkpoint from which the same call continues.
+        """Take all steps of the schedule. Ctrl-C ends after the present step and leaves a checkpoint to continue from.
 
         Args:
             schedule: counts the steps and says when to stop.
@@ -172,22 +172,19 @@ class AdversarialTrainer(ABC, Generic[Model]):
         bar = tqdm(
             total=schedule.steps, initial=schedule.step, disable=not config.progress, desc=self.label, leave=False
         )  # fmt: skip
-        try:
-            while not schedule.done:
+        with bar, Interrupts() as interrupts:
+            while not (schedule.done or interrupts.asked):
                 losses = self.step(schedule.rate, config.noise * schedule.noise)
                 schedule.advance(self.tracked_basis, losses.get("loss"))
                 bar.update()
                 if schedule.step % LOG_EVERY == 0 or schedule.done:
-                    row = {"step": float(schedule.step)} | {
-                        name: float(loss) for name, loss in losses.items()
-                    }
-                    history.append(row | {"generator_change": schedule.change})
+                    history.append(_row(losses, schedule))
                     bar.set_postfix_str(_summary(history[-1]))
                 if schedule.step % config.checkpoint_every == 0:
                     checkpoint.write(self, schedule, history)
-        finally:
             checkpoint.write(self, schedule, history)
-            bar.close()
+        if interrupts.asked:
+            raise KeyboardInterrupt
         return history
 
     @property
@@ -257,6 +254,11 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     for parameter, gradient in zip(own, torch.autograd.grad(loss, own, allow_unused=True), strict=True):
         parameter.grad = gradient
     optimizer.step()
+
+
+def _row(losses: dict[str, Tensor], schedule: Schedule) -> dict[str, float]:
+    row = {"step": float(schedule.step)} | {name: float(loss) for name, loss in losses.items()}
+    return row | {"generator_change": schedule.change}
 
 
 def _summary(row: dict[str, float]) -> str:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from discover.checkpoint import Checkpoint
+from discover.checkpoint import Checkpoint, Interrupts
 
 
 class Counter:
@@ -96,3 +97,13 @@ def test_a_full_disk_gets_a_sentence_and_the_old_file_stays(path, monkeypatch):
             Checkpoint(path, "a run").write(Counter(5.0), Counter(6.0), [])
     assert restore(path) == (3.0, 4.0, ROWS)
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    before = signal.getsignal(signal.SIGINT)  # a shell's background jobs have another than Python's own
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

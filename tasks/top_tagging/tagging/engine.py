@@ -1,8 +1,6 @@
 """What changes while a tagger is trained (``TaggerState``, ``Progress``), and the guards around a step."""
 
-import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from tasks.top_tagging.data.batches import JetBatch
 from tasks.top_tagging.tagging.models import Tagger
 
-__all__ = ["Interrupts", "Progress", "TaggerState", "memory_advice", "own_random", "save_batch"]
+__all__ = ["Progress", "TaggerState", "memory_advice", "own_random", "save_batch"]
 
 
 class UncastBatch:
@@ -190,26 +188,6 @@ def _on_cpu(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _on_cpu(value) for key, value in tree.items()}
     return [_on_cpu(value) for value in tree] if isinstance(tree, list | tuple) else tree
-
-
-class Interrupts:
-    """Ctrl-C within the block only sets ``asked``, so that a step stays whole; a second one does not wait."""
-
-    asked = False
-
-    def __enter__(self) -> "Interrupts":
-        self.held = threading.current_thread() is threading.main_thread()
-        self.before = signal.signal(signal.SIGINT, self._note) if self.held else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.held:
-            signal.signal(signal.SIGINT, self.before)
-
-    def _note(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 @contextmanager

@@ -18,11 +18,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from discover.checkpoint import Checkpoint
+from discover.checkpoint import Checkpoint, Interrupts
 from tasks.top_tagging.data.batches import JetBatch, Pad, by_length, epoch_order, prefetched
 from tasks.top_tagging.data.jets import Jets
 from tasks.top_tagging.tagging.engine import (
-    Interrupts,
     Progress,
     TaggerState,
     memory_advice,

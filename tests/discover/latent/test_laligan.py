@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,7 +9,6 @@ from conftest import LEARNED
 from discover import LaLiGAN, Verdict
 from discover.equations.joint import JointEquation
 from discover.latent.diagnosis import Diagnosis
-from discover.latent.trainer import LatentTrainer
 from equivariant import catalogue, cosine
 
 QUICK = {"width": 32, "steps": 900, "cooldown": 600, "tolerance": 0.0, "starts": 1, "restarts": 0,
@@ -68,34 +66,11 @@ def test_same_seed_same_digest_and_other_seed_another():
     assert run(1) != run(2)
 
 
-@pytest.fixture
-def interrupt(monkeypatch) -> Callable[[int], None]:
-    """Interrupts the run of a restart after 40 steps, as Ctrl-C would; once."""
-    train = LatentTrainer.train
-
-    def after(restart: int) -> None:
-        runs = iter(range(restart + 1))
-
-        def interrupted(self, schedule, checkpoint, history):
-            if next(runs, None) == restart:
-                step = self.step
-                self.step = lambda *given: stop() if schedule.step == 40 else step(*given)
-            return train(self, schedule, checkpoint, history)
-
-        monkeypatch.setattr(LatentTrainer, "train", interrupted)
-
-    return after
-
-
-def stop() -> None:
-    raise KeyboardInterrupt
-
-
-def test_resumed_run_ends_where_the_whole_one_does(tmp_path, interrupt):
+def test_a_run_interrupted_within_a_step_continues_as_if_it_had_not_been(tmp_path, ctrl_c):
     x, path = curved_circle(10), tmp_path / "run.ckpt"
     settings = BRIEF | {"threshold": 0.01, "starts": 2, "trial_steps": 5, "motion_weight": 1.0}
     whole = LaLiGAN(**settings).fit(x, dt=0.1)
-    interrupt(0)
+    ctrl_c(step=40)
     with pytest.raises(KeyboardInterrupt):
         LaLiGAN(checkpoint=path, **settings).fit(x, dt=0.1)
     assert path.exists()
@@ -143,11 +118,11 @@ def test_of_runs_that_all_went_wrong_the_least_severe_is_the_result(monkeypatch)
     assert kept.symmetry_.digest == first.symmetry_.digest
 
 
-def test_a_restart_that_was_stopped_is_resumed(monkeypatch, tmp_path, interrupt):
+def test_a_restart_that_was_stopped_is_resumed(monkeypatch, tmp_path, ctrl_c):
     x, settings = curved_circle(10), BRIEF | {"restarts": 1}
     diagnoses(monkeypatch, BAD, GOOD, BAD, BAD, GOOD)
     whole = LaLiGAN(**settings).fit(x)
-    interrupt(1)
+    ctrl_c(step=40, run=1)
     with pytest.raises(KeyboardInterrupt):
         LaLiGAN(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)
     resumed = LaLiGAN(checkpoint=tmp_path / "run.ckpt", **settings).fit(x)

@@ -137,7 +137,7 @@ def test_exact_generators_keep_the_dot_product_to_the_last_digit(symmetry):
     assert boost.adapted().latent_dim == 2
 
 
-def test_convolutions_are_in_frame_another_frame_too():
+def test_convolutions_have_adapted_coordinates_too():
     about = Architecture(encoder="conv1d", shape=(16,), latent_dim=2, modes=0, width=4, depth=2)
     autoencoder = Autoencoder(about).double()
     frame = torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64)

@@ -1,9 +1,7 @@
-import signal
-
 import pytest
 import torch
 
-from tasks.top_tagging.tagging.engine import Interrupts, memory_advice
+from tasks.top_tagging.tagging.engine import memory_advice
 
 
 def test_memory_that_runs_out_says_what_to_lower():
@@ -19,13 +17,3 @@ def test_memory_that_runs_out_says_what_to_lower():
         torch.empty(2**50, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="shapes"), memory_advice(64, 200):
         raise RuntimeError("shapes do not fit")
-
-
-def test_a_second_ctrl_c_does_not_wait():
-    before = signal.getsignal(signal.SIGINT)  # a shell's background jobs have another than Python's own
-    with Interrupts() as interrupts:
-        signal.raise_signal(signal.SIGINT)
-        assert interrupts.asked
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
