@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from equivariant import compare
-from equivariant.arrays import ArrayLike, as_tensor
+from equivariant.arrays import ArrayLike, as_floating, as_tensor
 from equivariant.display import algebra_html
 from equivariant.expm import ClosedForm, closed_form, elements
 from equivariant.files import read_tensors
@@ -296,7 +296,7 @@ class LieAlgebra:
         Returns:
             Points (..., k), in the dtype of x where that is a floating one.
         """
-        x = _floating(as_tensor(x, "x"))
+        x = as_floating(x)
         g = as_tensor(g, "g").to(x)
         if x.shape[-1:] != (self.dim,):
             raise ValueError(f"x must have shape (..., {self.dim}), got {tuple(x.shape)}")
@@ -417,15 +417,11 @@ class LieAlgebra:
 
 def _real(name: str, values: ArrayLike) -> Tensor:
     """Finite floating point numbers; whole numbers become float64."""
-    tensor = _floating(as_tensor(values, name))
+    tensor = as_floating(values, name)
     if tensor.dtype not in DTYPES:
         raise ValueError(f"{name} must have one of the dtypes {list(DTYPES)}, got {tensor.dtype}")
     check_finite(name, tensor)
     return tensor
-
-
-def _floating(tensor: Tensor) -> Tensor:
-    return tensor if tensor.is_floating_point() else tensor.double()
 
 
 def _check_names(names: tuple[str, ...], k: int) -> None:

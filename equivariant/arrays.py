@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ArrayLike", "as_tensor"]
+__all__ = ["ArrayLike", "as_floating", "as_tensor"]
 
 ArrayLike: TypeAlias = Any  # a Tensor, a NumPy array, nested lists of numbers or tensors, or a pandas frame
 
@@ -39,6 +39,20 @@ def as_tensor(values: ArrayLike, name: str = "values", dtype: torch.dtype | None
     if values.is_complex():
         raise ValueError(f"{name} must be real, got {values.dtype}; give real and imaginary part as columns")
     return values if dtype is None else values.to(dtype)
+
+
+def as_floating(values: ArrayLike, name: str = "x") -> Tensor:
+    """Numbers as a tensor of floating point numbers; whole numbers become float64.
+
+    Args:
+        values: as for ``as_tensor``.
+        name: what the values are called in messages.
+
+    Returns:
+        The tensor; the same object where nothing had to change.
+    """
+    tensor = as_tensor(values, name)
+    return tensor if tensor.is_floating_point() else tensor.double()
 
 
 def _from_foreign(values: Any, name: str) -> Tensor:

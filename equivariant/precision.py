@@ -1,16 +1,19 @@
-"""Modules whose constants keep float64, whatever dtype their parameters are cast to."""
+"""Precision of models: constants that stay float64 whatever the parameters are cast to, and inputs of their dtype."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ExactConstants", "check_like"]
+from equivariant.arrays import ArrayLike, as_tensor
+
+__all__ = ["ExactConstants", "as_input", "autocast_enabled", "full_precision"]
 
 
 class ExactConstants(nn.Module):
-    """``.to()``, ``.float()``, ``.double()`` move the own float64 buffers to a device but never round them.
+    """``.to()``, ``.float()``, ``.double()`` move the module's float64 buffers to a device but never round them.
 
     A basis solved in float64 and stored in float32 would break equivariance at 1e-7 even after ``.double()``;
     kept in float64 it is cast when used. Integer and other buffers, and all parameters, follow as usual.
@@ -26,11 +29,36 @@ class ExactConstants(nn.Module):
         return self
 
 
-def check_like(x: Tensor, parameter: Tensor, name: str = "x") -> None:
-    """Raise ``ValueError`` unless x has a model's device and, outside of autocast, its dtype."""
+def as_input(x: ArrayLike, parameter: Tensor, name: str = "x") -> Tensor:
+    """A model's input as a tensor: arrays and lists are converted, a tensor must already fit the model.
+
+    Args:
+        x: a tensor, NumPy array, list or data frame.
+        parameter: one of the model's, whose device and, outside of autocast, dtype x must have.
+        name: what x is called in messages.
+
+    Returns:
+        x as a tensor.
+
+    Raises:
+        ValueError: for a tensor on another device or of another dtype.
+    """
+    if not isinstance(x, Tensor):
+        return as_tensor(x, name, parameter.dtype).to(parameter.device)
     if x.device != parameter.device:
         raise ValueError(
             f"{name} must be on the model's device {parameter.device}, got {x.device}; use .to()"
         )
-    if x.dtype != parameter.dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != parameter.dtype and not autocast_enabled(x):
         raise ValueError(f"{name} must have the model's dtype {parameter.dtype}, got {x.dtype}; use .to()")
+    return x
+
+
+def autocast_enabled(x: Tensor) -> bool:
+    """Whether autocast is on for the device of x."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """A block of code that autocast does not cast, on the device of x."""
+    return torch.autocast(x.device.type, enabled=False) if autocast_enabled(x) else nullcontext()

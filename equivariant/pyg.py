@@ -1,4 +1,4 @@
-"""LieGNN's block as a PyTorch Geometric layer: the same parameters and formula on any ``edge_index``."""
+"""PyTorch Geometric: LieGNN's block as a ``MessagePassing`` layer, and augmentation as a transform of ``Data``."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,12 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.typing import OptTensor
 
+from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.augment import RandomGroupAction
 from equivariant.group import Symmetry
 from equivariant.nn.liegnn import LieGNNBlock
 from equivariant.nn.pairs import gated_message, move_weights
-from equivariant.precision import check_like
+from equivariant.precision import as_input
 from equivariant.rep import Rep
 
 __all__ = ["LieGNNConv", "RandomGroupTransform"]
@@ -21,21 +22,48 @@ __all__ = ["LieGNNConv", "RandomGroupTransform"]
 class LieGNNConv(LieGNNBlock, MessagePassing):
     """``LieGNNBlock`` on ragged graphs; a state dict of one loads into the other.
 
-    Args: as ``LieGNNBlock``.
+    Args:
+        metrics: invariant forms (r, k, k) or one (k, k), e.g. ``invariant_metrics(algebra).metrics``.
+        hidden: width of h.
+        scalars: number s of invariant inputs per node.
+        edge_scalars: number e of invariant inputs per edge.
+        vectors: number v of vectors per node, side by side in the last axis of x.
+        step: size of the steps of x.
+        update_x: False leaves x as it is (the last layer of a classifier).
+        clamp: bound on each component of a step; see ``LieGNNBlock``.
+        dtype: of the parameters; default PyTorch's default dtype.
 
-    Shapes: h (N, hidden), x (N, v * k), ``edge_index (2, E)`` from source j (row 0) to target i (row 1),
-    scalars (N, s), edge scalars (E, e) -> h, x of the same shapes. A graph without edges gets no messages.
+    Shapes:
+        h (N, hidden), x (N, v * k), ``edge_index (2, E)`` from source j (row 0) to target i (row 1), scalars (N, s),
+        edge scalars (E, e) -> h, x of the same shapes. A graph without edges gets no messages.
+
+    Raises:
+        ValueError: for inputs of another shape, dtype or device, and edges of nodes that do not exist.
+
+    Example:
+        >>> layer = LieGNNConv(torch.eye(3), hidden=8)
+        >>> h, x = layer(torch.zeros(4, 8), torch.randn(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]]))
+        >>> h.shape, x.shape
+        (torch.Size([4, 8]), torch.Size([4, 3]))
     """
 
     def forward(  # type: ignore[override]
         self,
-        h: Tensor,
-        x: Tensor,
-        edge_index: Tensor,
-        scalars: Tensor | None = None,
-        edge_scalars: Tensor | None = None,
+        h: ArrayLike,
+        x: ArrayLike,
+        edge_index: ArrayLike,
+        scalars: ArrayLike | None = None,
+        edge_scalars: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor]:
-        self._check_graph(h, x, edge_index)
+        like: Tensor = self.phi_m[0].weight  # type: ignore[assignment]
+        h, x = as_input(h, like, "h"), as_input(x, like)
+        scalars = None if scalars is None else as_input(scalars, like, "scalars")
+        edge_scalars = None if edge_scalars is None else as_input(edge_scalars, like, "edge_scalars")
+        edge_index = self._edges(as_tensor(edge_index, "edge_index"), len(h))
+        self._check_rows("h", h, len(h), self.hidden)
+        self._check_rows("x", x, len(h), self.vectors * self.dim)
+        self._check_rows("scalars", scalars, len(h), self.scalars)
+        self._check_rows("edge_scalars", edge_scalars, edge_index.shape[1], self.edge_scalars)
         target, source = self._node_terms(h)
         received, moved, degree = self.propagate(
             edge_index, target=target, source=source, x=x, edge_scalars=edge_scalars, size=(len(h), len(h))
@@ -62,32 +90,48 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         received, moved, degree = inputs.split([self.hidden, width, 1], dim=-1)
         return received, moved, degree
 
-    def _check_graph(self, h: Tensor, x: Tensor, edge_index: Tensor) -> None:
-        size = self.vectors * self.dim
-        if h.shape[-1] != self.hidden or tuple(x.shape) != (len(h), size):
+    @staticmethod
+    def _check_rows(name: str, tensor: Tensor | None, rows: int, width: int) -> None:
+        if tensor is None and width:
+            raise ValueError(f"the layer was built with {width} {name}, got none")
+        if tensor is not None and tuple(tensor.shape) != (rows, width):
+            raise ValueError(f"{name} must have shape ({rows}, {width}), got {tuple(tensor.shape)}")
+
+    @staticmethod
+    def _edges(edge_index: Tensor, nodes: int) -> Tensor:
+        """Edges as int64, once they are pairs of nodes that exist."""
+        whole = not (edge_index.is_floating_point() or edge_index.dtype == torch.bool)
+        if edge_index.ndim != 2 or len(edge_index) != 2 or not (whole or edge_index.numel() == 0):
             raise ValueError(
-                f"wanted h (N, {self.hidden}) and x (N, {size}), got {tuple(h.shape)}, {tuple(x.shape)}"
+                "edge_index must be whole numbers of shape (2, E), "
+                f"got {edge_index.dtype} of shape {tuple(edge_index.shape)}"
             )
-        for name, tensor in {"h": h, "x": x}.items():
-            check_like(tensor, self.phi_m[0].weight, name)  # type: ignore[arg-type]
-        if edge_index.ndim != 2 or len(edge_index) != 2 or edge_index.is_floating_point():
-            raise ValueError(f"edge_index must be integer of shape (2, E), got {tuple(edge_index.shape)}")
-        if edge_index.numel() and not torch.compiler.is_compiling():
+        if edge_index.numel() and not (torch.compiler.is_compiling() or edge_index.is_meta):
             low, high = int(edge_index.min()), int(edge_index.max())
-            if low < 0 or high >= len(h):
-                raise ValueError(f"edge_index must lie in 0..{len(h) - 1}, got {low}..{high}")
+            if low < 0 or high >= nodes:
+                raise ValueError(f"edge_index must lie in 0..{nodes - 1}, got {low}..{high}")
+        return edge_index.long()
 
 
 class RandomGroupTransform(BaseTransform):
-    """``data.pos -> g data.pos``, ``data.y -> g data.y``, ...: the same g for every row of every named field.
+    """``data.pos -> g data.pos``, ``data.y -> g data.y``, ...: the same random g for every row of every named field.
+
+    The data are copied, not changed; fields that are not named stay.
 
     Args:
         algebra: whose distribution the coefficients follow.
         fields: representation of each field's last axis by name, e.g. ``{"pos": V, "velocity": V}``.
-        generator: source of randomness; default PyTorch's own, which DataLoader seeds in each worker.
+        generator: source of randomness; default PyTorch's own. In a ``DataLoader`` every worker draws differently.
 
-    The data are copied, not changed; fields that are not named stay. Raises ``ValueError`` for a field that
-    the data lack or whose size is not the representation's.
+    Raises:
+        ValueError: when called, for a field that the data lack or whose size is not the representation's.
+
+    Example:
+        >>> from equivariant import V, catalogue
+        >>> rotate = RandomGroupTransform(catalogue.rotation(3), {"pos": V})
+        >>> data = Data(pos=torch.eye(3))
+        >>> torch.allclose(rotate(data).pos.norm(dim=1), torch.ones(3))
+        True
     """
 
     def __init__(self, algebra: Symmetry, fields: dict[str, Rep], generator: torch.Generator | None = None):
@@ -95,11 +139,18 @@ class RandomGroupTransform(BaseTransform):
         self.action = RandomGroupAction(algebra, *self.fields.values(), generator=generator)
 
     def forward(self, data: Data) -> Data:  # type: ignore[override]
+        """The data with the named fields transformed by one random g.
+
+        Args:
+            data: what a data set gives.
+
+        Returns:
+            The same object as came in; a call hands over a shallow copy.
+        """
         missing = [name for name in self.fields if getattr(data, name, None) is None]
         if missing:
             raise ValueError(f"the data have no field {missing}; they hold {sorted(data.keys())}")
-        tensors = [getattr(data, name).unsqueeze(0) for name in self.fields]
-        moved = self.action(*tensors)
+        moved = self.action(*(getattr(data, name).unsqueeze(0) for name in self.fields))
         moved = (moved,) if isinstance(moved, torch.Tensor) else moved
         for name, tensor in zip(self.fields, moved, strict=True):
             # BaseTransform.__call__ hands over a shallow copy, so the caller's data keep their tensors

@@ -1,15 +1,17 @@
-"""How a feature axis is built: sums of tensor products of V and its dual, ``5 * V + T(2)``."""
+"""Representations: how the last axis of a tensor is built, a sum of tensor products of V and its dual: 5*V + T(2)."""
 
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 from math import prod
+from numbers import Integral
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from equivariant.arrays import ArrayLike, as_floating, as_tensor
 from equivariant.group import Group, Symmetry
 
 __all__ = [
@@ -27,18 +29,31 @@ __all__ = [
 
 
 class Axis(NamedTuple):
-    """One tensor index: the factor of the group that acts on it, and whether it acts by g or by g^-T."""
+    """One tensor index.
+
+    Args:
+        factor: the factor of the group that acts on it.
+        dual: whether that acts by g^-T in place of g.
+    """
 
     factor: int = 0
     dual: bool = False
 
 
 Term: TypeAlias = tuple[Axis, ...]
-Elements: TypeAlias = Tensor | Sequence[Tensor]
+Elements: TypeAlias = ArrayLike | Sequence[Tensor]
 
 
 class Block(NamedTuple):
-    """Where a term lies in the flat feature axis: ``copies`` of ``shape`` from start to stop."""
+    """Where a term lies in the flat feature axis.
+
+    Args:
+        term: its axes.
+        copies: how many of it.
+        shape: of one copy.
+        start: first entry.
+        stop: entry after the last.
+    """
 
     term: Term
     copies: int
@@ -49,44 +64,69 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Rep:
-    """A representation: a sum of terms, each a tensor product of axes; a symbol.
+    """A representation: a sum of terms, each a tensor product of axes. It holds no numbers of a group.
 
     Build one from ``V``, ``Scalar`` and ``T(p, q)``: ``5 * V + 3 * Scalar + T(2)``, duals ``V.T``, products
     ``V * V.T``, other factors of a product group ``V[1]``. ``Rep.parse`` reads what ``str`` writes.
 
     Features are flat: the last axis of a tensor holds the terms in the order written, copy after copy, so
     a feature of ``5 * V`` with k = 8 is 40 numbers, ``x.view(n, 5, 8)``; tensor axes are row-major.
+
+    Args:
+        terms: multiplicity and axes of each term.
+
+    Example:
+        >>> rep = 5 * V + 3 * Scalar + T(2)
+        >>> rep.size(4)
+        39
+        >>> Rep.parse("V*V.T")
+        T(1,1)
     """
 
     terms: tuple[tuple[int, Term], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Rep":
-        """Read the string form; ``ValueError`` for anything but sums and products of the names above."""
+        """Read the string form.
+
+        Args:
+            text: sums and products of ``V``, ``V.T``, ``Scalar`` and ``T(p, q)``, as ``str`` writes them.
+
+        Raises:
+            ValueError: for anything else.
+        """
         try:
             return _evaluate(ast.parse(text.strip(), mode="eval").body)
-        except (SyntaxError, ValueError, TypeError, AttributeError) as error:
+        except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError) as error:
             raise ValueError(
                 f"cannot read the representation {text!r} ({error}); write e.g. '5*V + 3*Scalar + T(2,1)'"
             ) from None
 
     def __add__(self, other: "Rep") -> "Rep":
+        if not isinstance(other, Rep):
+            return NotImplemented
         return _merge(self.terms + other.terms)
 
     def __mul__(self, other: "int | Rep") -> "Rep":
         if isinstance(other, Rep):
             pairs = product(self.terms, other.terms)
             return _merge(tuple((m * n, a + b) for (m, a), (n, b) in pairs))
-        if not isinstance(other, int) or other < 0:
+        if not isinstance(other, Integral) or other < 0:
             raise ValueError(f"a multiplicity must be a whole number >= 0, got {other!r}")
-        return _merge(tuple((other * m, term) for m, term in self.terms))
+        return _merge(tuple((int(other) * m, term) for m, term in self.terms))
 
     def __rmul__(self, count: int) -> "Rep":
         return self * count
 
     def __getitem__(self, factor: int) -> "Rep":
-        """The same representation of another factor of a product group."""
-        return Rep(tuple((m, tuple(Axis(factor, axis.dual) for axis in term)) for m, term in self.terms))
+        """The same representation of another factor of a product group.
+
+        Args:
+            factor: its place among the factors, from 0.
+        """
+        if not isinstance(factor, Integral) or factor < 0:
+            raise ValueError(f"a factor is a whole number >= 0, such as V[1], got {factor!r}")
+        return Rep(tuple((m, tuple(Axis(int(factor), axis.dual) for axis in term)) for m, term in self.terms))
 
     @property
     def T(self) -> "Rep":
@@ -100,11 +140,19 @@ class Rep:
     __repr__ = __str__
 
     def size(self, dims: int | Sequence[int]) -> int:
-        """Number of entries of a feature, for vectors of size k, or (k0, k1, ...) for a product group."""
+        """Number of entries of a feature.
+
+        Args:
+            dims: size k of the vectors, or (k0, k1, ...) for a product group.
+        """
         return sum(m * prod(term_shape(term, dims)) for m, term in self.terms)
 
     def blocks(self, dims: int | Sequence[int]) -> list[Block]:
-        """The terms with their places in the flat axis, in order."""
+        """The terms with their places in the flat axis, in order.
+
+        Args:
+            dims: size k of the vectors, or (k0, k1, ...) for a product group.
+        """
         blocks, start = [], 0
         for count, term in self.terms:
             shape = term_shape(term, dims)
@@ -113,20 +161,31 @@ class Rep:
         return blocks
 
     def check(self, x: Tensor, dims: int | Sequence[int], name: str = "x") -> None:
-        """Raise ``ValueError`` unless the last axis of x has this representation's size."""
+        """Raise ``ValueError`` unless the last axis of x has this representation's size.
+
+        Args:
+            x: features (..., size).
+            dims: size k of the vectors, or (k0, k1, ...) for a product group.
+            name: what x is called in the message.
+        """
         size = self.size(dims)
         if x.shape[-1:] != (size,):
             raise ValueError(
                 f"{name} must have shape (..., {size}) for {self} with k = {dims}, got {tuple(x.shape)}"
             )
 
-    def act(self, g: Elements, x: Tensor) -> Tensor:
+    def act(self, g: Elements, x: ArrayLike) -> Tensor:
         """g acting on features x (..., size), without building size x size matrices.
 
-        g (k, k), or (*batch, k, k) whose batch is the leading part of x's; for a product group a sequence of
-        them, one per factor.
+        Args:
+            g: an element (k, k), or elements (*batch, k, k) whose batch is the leading part of x's; for a product
+                group a tuple of them, one per factor.
+            x: features (..., size).
+
+        Returns:
+            Features (..., size).
         """
-        elements = (g,) if isinstance(g, Tensor) else tuple(g)
+        x, elements = as_floating(x), _elements(g)
         dims = [e.shape[-1] for e in elements]
         self.check(x, dims)
         inverses = [torch.linalg.inv(e) for e in elements] if self._has_duals else []
@@ -140,8 +199,15 @@ class Rep:
         return torch.cat(parts, dim=-1) if parts else x
 
     def matrix(self, g: Elements) -> Tensor:
-        """The matrix (..., size, size) of one g (..., k, k); large: for tests and small representations."""
-        elements = (g,) if isinstance(g, Tensor) else tuple(g)
+        """The matrix of a group element; large: for tests and small representations.
+
+        Args:
+            g: elements (..., k, k), or a tuple of them, one per factor.
+
+        Returns:
+            Matrices (..., size, size).
+        """
+        elements = _elements(g)
         size = self.size([e.shape[-1] for e in elements])
         batch = torch.broadcast_shapes(*(e.shape[:-2] for e in elements))
         elements = [e.expand(*batch, *e.shape[-2:]).unsqueeze(-3) for e in elements]
@@ -149,7 +215,11 @@ class Rep:
         return self.act([e.squeeze(-3) for e in elements], columns.expand(*batch, size, size)).mT
 
     def generators(self, algebra: Symmetry) -> Tensor:
-        """The matrices (c, size, size), in float64, of the generators, each of size one."""
+        """The matrices (c, size, size), in float64, of the generators, each of size one.
+
+        Args:
+            algebra: a ``LieAlgebra``, a ``Group``, or a sequence of them (a product).
+        """
         group = Group.of(algebra)
         parts = [_repeat(term_generators(term, group), count) for count, term in self.terms]
         return _block_diagonal(parts, group)
@@ -164,14 +234,34 @@ V = Rep(((1, (Axis(),)),))
 
 
 def T(p: int, q: int = 0) -> Rep:
-    """The tensor product of p vectors and q dual vectors; T(0) is a scalar."""
-    if not (isinstance(p, int) and isinstance(q, int)) or p < 0 or q < 0:
+    """The tensor product of p vectors and q dual vectors; T(0) is a scalar.
+
+    Args:
+        p: number of vectors.
+        q: number of dual vectors.
+
+    Returns:
+        The representation.
+
+    Raises:
+        ValueError: for numbers that are negative or not whole.
+
+    Example:
+        >>> T(2).size(3), T(1, 1) == V * V.T
+        (9, True)
+    """
+    if not (isinstance(p, Integral) and isinstance(q, Integral)) or p < 0 or q < 0:
         raise ValueError(f"T(p, q) needs whole numbers >= 0, got ({p!r}, {q!r})")
-    return Rep(((1, (Axis(),) * p + (Axis(dual=True),) * q),))
+    return Rep(((1, (Axis(),) * int(p) + (Axis(dual=True),) * int(q)),))
 
 
 def term_shape(term: Term, dims: int | Sequence[int]) -> tuple[int, ...]:
-    """The tensor shape of a term for vectors of size k, or (k0, k1, ...) for a product group."""
+    """The tensor shape of one copy of a term.
+
+    Args:
+        term: its axes.
+        dims: size k of the vectors, or (k0, k1, ...) for a product group.
+    """
     sizes = (dims,) if isinstance(dims, int) else tuple(dims)
     if any(axis.factor >= len(sizes) for axis in term):
         raise ValueError(f"{_term_string(term)} needs another factor; the group has {len(sizes)}")
@@ -179,7 +269,12 @@ def term_shape(term: Term, dims: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def term_generators(term: Term, group: Group) -> Tensor:
-    """Generators (c, d, d) on one copy of a term: the sum over its axes of 1 x ... x L x ... x 1."""
+    """Generators (c, d, d) on one copy of a term: the sum over its axes of 1 x ... x L x ... x 1.
+
+    Args:
+        term: its axes.
+        group: the group.
+    """
     shape = term_shape(term, group.dims)
     parts = []
     for f, factor in enumerate(group.factors):
@@ -193,7 +288,12 @@ def term_generators(term: Term, group: Group) -> Tensor:
 
 
 def term_elements(term: Term, group: Group) -> Tensor:
-    """Discrete elements (m, d, d) on one copy of a term: the product over its axes."""
+    """Discrete elements (m, d, d) on one copy of a term: the product over its axes.
+
+    Args:
+        term: its axes.
+        group: the group.
+    """
     shape = term_shape(term, group.dims)
     parts = []
     for f, factor in enumerate(group.factors):
@@ -205,6 +305,12 @@ def term_elements(term: Term, group: Group) -> Tensor:
                 total = total @ _kron(prod(shape[:i]), matrix, prod(shape[i + 1 :]))
         parts.append(total)
     return torch.cat(parts)
+
+
+def _elements(g: Elements) -> tuple[Tensor, ...]:
+    """One element per factor; a tuple, or a list of tensors, is a product group."""
+    several = isinstance(g, tuple | list) and all(isinstance(e, Tensor) for e in g)
+    return tuple(g) if several else (as_tensor(g, "g"),)
 
 
 def _kron(before: int, matrices: Tensor, after: int) -> Tensor:

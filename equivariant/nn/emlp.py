@@ -1,143 +1,179 @@
-"""Equivariant multilayer perceptron: linear map, bilinear products, gates; x -> gate(W x + B(W x, W x))."""
+"""Equivariant multilayer perceptron: blocks of a linear map, products of pairs of features, and gates.
+
+A block computes z = W x + b, y = z + B(z, z) and then gates y: scalars go through silu, every other copy is multiplied
+by the sigmoid of a scalar of its own. W, b and B are equivariant (``EquivariantLinear``), so the whole is.
+
+``EMLP.dense`` gives a ``FrozenEMLP`` for evaluation, in which every matrix is assembled once.
+"""
 
 from itertools import combinations_with_replacement, pairwise
 from math import prod
+from numbers import Integral
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from equivariant.arrays import ArrayLike
+from equivariant.expm import is_traced
 from equivariant.group import Group, Symmetry
 from equivariant.intertwiners import MapSolver
 from equivariant.nn.linear import EquivariantLinear
 from equivariant.nullspace import RTOL
-from equivariant.precision import check_like
+from equivariant.precision import as_input
 from equivariant.rep import Block, Rep, Scalar, T, V
 
 __all__ = ["EMLP", "Bilinear", "EMLPBlock", "FrozenBlock", "FrozenEMLP", "Gated", "gated", "hidden_rep"]
-
-
-class FrozenBlock(nn.Module):
-    """One block of an ``EMLP``: z = W x + b, y = z + B (z_u z_v), then scalars to silu(y), others times their gate.
-
-    Rows of z: the wanted scalars, the other wanted features, the gates of these, and what only products need.
-
-    Args:
-        weight, bias: of the linear map; ``products (rows, p)``: the matrix B.
-        pairs: rows (2, p) of the full z that are multiplied.
-        gates: for each feature the row of the full z that is its gate, -1 for a scalar.
-        wanted: the features that are to be given, in the order of the answer.
-
-    Shapes: (in, n) -> (wanted, n), features in rows.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    products: Tensor
-    pairs: Tensor
-    gate_of: Tensor
-
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        products: Tensor,
-        pairs: Tensor,
-        gates: Tensor,
-        *,
-        wanted: Tensor,
-    ):
-        super().__init__()
-        wanted = wanted[(gates[wanted] >= 0).argsort(stable=True)]
-        own = gates[wanted][gates[wanted] >= 0]
-        opened, gate_of = own.unique(return_inverse=True)
-        changed = torch.cat([wanted, opened])
-        useful = (products[changed] != 0).any(0)
-        pairs = pairs[:, useful]
-        more = pairs.unique()
-        rows = torch.cat([changed, more[~torch.isin(more, changed)]])
-        place = torch.empty(len(weight), dtype=torch.long, device=weight.device)
-        place[rows] = torch.arange(len(rows), device=weight.device)
-        self.wanted, self.scalars = wanted, len(wanted) - len(own)
-        constants = {
-            "weight": weight[rows],
-            "bias": bias[rows, None],
-            "products": products[changed][:, useful],
-        }
-        for name, tensor in {**constants, "pairs": place[pairs], "gate_of": gate_of}.items():
-            self.register_buffer(name, tensor.contiguous())
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = torch.addmm(self.bias, self.weight, x)
-        product = z[self.pairs[0]].mul_(z[self.pairs[1]])
-        y = z[: len(self.products)].addmm_(self.products, product)
-        size = self.scalars + len(self.gate_of)
-        silu(y[: self.scalars], inplace=True)
-        y[self.scalars : size].mul_(y[size:].sigmoid()[self.gate_of])
-        return y[:size]
-
-    def take(self, features: Tensor) -> None:
-        """From now on the input holds only these of the features, in this order."""
-        self.weight = self.weight[:, features].contiguous()
-
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[1]} -> {len(self.wanted)} features, {self.pairs.shape[1]} products"
-
-
-class FrozenEMLP(nn.Module):
-    """What ``EMLP.dense`` gives: the answers of the model as it is now, without its parameters.
-
-    Args:
-        blocks: constants of each block, see ``FrozenBlock``; ``weight, bias``: of the last linear map.
-
-    Shapes: (..., rep_in.size) -> (..., rep_out.size).
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, blocks: list[tuple[Tensor, ...]], weight: Tensor, bias: Tensor):
-        super().__init__()
-        self.size = blocks[0][0].shape[1] if blocks else weight.shape[1]
-        frozen: list[FrozenBlock] = []
-        for constants in reversed(blocks):
-            after = frozen[0].weight if frozen else weight
-            block = FrozenBlock(*constants, wanted=(after != 0).any(0).nonzero().squeeze(1))
-            if frozen:
-                frozen[0].take(block.wanted)
-            else:
-                weight = weight[:, block.wanted]
-            frozen.insert(0, block)
-        self.blocks = nn.Sequential(*frozen)
-        self.register_buffer("weight", weight.contiguous())
-        self.register_buffer("bias", bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1:] != (self.size,):
-            raise ValueError(f"x must have shape (..., {self.size}), got {tuple(x.shape)}")
-        check_like(x, self.weight)
-        rows = self.blocks(x.reshape(-1, self.size).mT)
-        return torch.addmm(self.bias, rows.mT, self.weight.mT).unflatten(0, x.shape[:-1])
-
 
 PRODUCT_GAIN = 0.01  # products start at a tenth of the size of what they are added to
 GAIN, LAST_GAIN = 0.7, 1 / 3  # with these an output starts as large as that of a plain network of that size
 
 
-def gated(rep: Rep) -> Rep:
-    """The representation with one more scalar for each copy that is not a scalar: its gate."""
-    return rep + sum(copies for copies, term in rep.terms if term) * Scalar
+class EMLP(nn.Module):
+    r"""Equivariant multilayer perceptron (Finzi, Welling, Wilson 2021, arXiv 2104.09459, section 7).
+
+    .. math:: f(\rho_{in}(g) x) = \rho_{out}(g) f(x) \quad \text{for every } g
+
+    Under autocast the answer has the lower precision; without it x must have the dtype of the parameters. Arrays and
+    lists are converted. A state dict of a model of another group is refused.
+
+    Args:
+        rep_in: how the last axis of the input is built, e.g. ``5 * V``.
+        rep_out: how the last axis of the output is built.
+        algebra: a ``LieAlgebra``, a ``Group`` (discrete elements), or a sequence of them (a product).
+        hidden: a ``Rep``, or a width that ``hidden_rep`` divides among scalars, vectors and matrices.
+        layers: number of blocks before the last linear map.
+        rtol: level of noise of the generators; a noisy algebra gives a model of its nearest solved maps, and
+            ``residual`` says how far these are from equivariant.
+        cache: a folder that keeps the solved maps between runs; default: nothing is written.
+        dtype: of the parameters; default PyTorch's default dtype.
+
+    Shapes:
+        x (..., rep_in.size) -> (..., rep_out.size).
+
+    Raises:
+        ValueError: where a size is not positive, or a representation needs a factor that the group lacks.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> model = EMLP(2 * V, Scalar, catalogue.rotation(3), hidden=16, layers=1)
+        >>> x = torch.randn(5, 6)
+        >>> g = catalogue.rotation(3).sample(1)[0].float()
+        >>> torch.allclose(model(x), model((x.view(5, 2, 3) @ g.mT).flatten(1)), atol=1e-5)
+        True
+    """
+
+    def __init__(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        algebra: Symmetry,
+        hidden: int | Rep = 384,
+        layers: int = 3,
+        *,
+        rtol: float = RTOL,
+        cache: str | Path | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        if not isinstance(layers, Integral) or layers < 0:
+            raise ValueError(f"layers must be a whole number >= 0, got {layers!r}")
+        group = Group.of(algebra)
+        solver = MapSolver(group, rtol=rtol, cache=cache)
+        self.rep_in, self.rep_out, self.dims = rep_in, rep_out, group.dims
+        with group.device:  # under torch.device("meta") the maps must still be solved
+            middle = hidden if isinstance(hidden, Rep) else hidden_rep(hidden, group, solver)
+            if middle.size(group.dims) == 0:
+                raise ValueError(f"hidden must hold at least one number, got {middle}")
+            reps = [rep_in, *[middle] * layers]
+            blocks = [EMLPBlock(a, b, group, solver=solver, dtype=dtype) for a, b in pairwise(reps)]
+            last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=LAST_GAIN)
+        self.layers = nn.Sequential(*blocks, last)
+
+    def dense(self) -> "FrozenEMLP":
+        """A copy for evaluation, with every weight matrix assembled once; it does not follow this model."""
+        *blocks, last = self.layers
+        with torch.no_grad():
+            constants = [block.constants() for block in blocks]  # type: ignore[operator]
+            end: nn.Linear = last.dense()  # type: ignore[operator]
+            return FrozenEMLP(constants, end.weight.detach(), end.bias.detach())
+
+    @property
+    def residual(self) -> float:
+        """The largest relative violation of equivariance among the solved maps."""
+        return max(float(getattr(module, "residual", 0.0)) for module in self.layers.modules())
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        return self.layers(x)
+
+    def extra_repr(self) -> str:
+        return f"{self.rep_in} -> {self.rep_out}"
+
+
+class EMLPBlock(nn.Module):
+    """Linear map to ``gated(rep_out)``, plus bilinear products of the result, then gates.
+
+    Args:
+        rep_in: how the last axis of the input is built.
+        rep_out: how the last axis of the output is built.
+        algebra: a ``LieAlgebra``, a ``Group``, or a sequence of them (a product).
+        solver: shared between layers so that no pair of terms is solved twice.
+        dtype: of the parameters; default PyTorch's default dtype.
+
+    Shapes:
+        x (..., rep_in.size) -> (..., rep_out.size).
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> EMLPBlock(V, 4 * Scalar + 2 * V, catalogue.lorentz())(torch.randn(7, 4)).shape
+        torch.Size([7, 12])
+    """
+
+    def __init__(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        algebra: Symmetry,
+        *,
+        solver: MapSolver | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        group = Group.of(algebra)
+        solver = MapSolver(group) if solver is None else solver
+        self.linear = EquivariantLinear(rep_in, gated(rep_out), group, solver=solver, dtype=dtype, gain=GAIN)
+        self.bilinear = Bilinear(gated(rep_out), group, solver, dtype=dtype)
+        self.gate = Gated(rep_out, group.dims)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        return self.gate(self.bilinear(self.linear(x)))
+
+    def constants(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What a ``FrozenBlock`` is made of."""
+        layer, pairs = self.linear.dense(), self.bilinear.pairs()
+        products = self.bilinear.linear.weight()
+        return layer.weight.detach(), layer.bias.detach(), products, pairs, self.gate.rows().to(pairs)
 
 
 def hidden_rep(width: int, algebra: Symmetry, solver: MapSolver | None = None) -> Rep:
-    """``width`` numbers: half scalars, a quarter vectors (and other duals), a quarter matrices.
+    """A representation of ``width`` numbers: half scalars, a quarter vectors (and other duals), a quarter matrices.
 
     Matrices of which two copies do not fit leave their place to vectors; what remains becomes scalars.
+
+    Args:
+        width: number of entries, at least 1.
+        algebra: whose vectors and matrices they are.
+        solver: which tells whether vectors and their duals are alike.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> hidden_rep(100, catalogue.rotation(3))
+        52*Scalar + 10*V + 2*T(2)
     """
-    if width < 1:
-        raise ValueError(f"a width must be positive, got {width}")
-    group = Group.of(algebra)
+    if not isinstance(width, Integral) or width < 1:
+        raise ValueError(f"a width must be a whole number >= 1, got {width!r}")
+    width, group = int(width), Group.of(algebra)
     solver = MapSolver(group) if solver is None else solver
     factors = range(len(group.factors))
     matrices = [kind for f in factors for kind in _kinds(2, f, solver)]
@@ -166,10 +202,28 @@ def _kinds(order: int, factor: int, solver: MapSolver) -> list[Rep]:
     return [T(order)[factor]] if same else [T(p, order - p)[factor] for p in range(order, -1, -1)]
 
 
-class Gated(nn.Module):
-    """Scalars pass through silu, every other copy is multiplied by the sigmoid of its gate.
+def gated(rep: Rep) -> Rep:
+    """The representation with one more scalar for each copy that is not a scalar: its gate.
 
-    Shapes: (..., gated(rep).size) -> (..., rep.size); the gates are the last entries.
+    Args:
+        rep: of the features to be gated.
+
+    Example:
+        >>> gated(3 * Scalar + 2 * V)
+        3*Scalar + 2*V + 2*Scalar
+    """
+    return rep + sum(copies for copies, term in rep.terms if term) * Scalar
+
+
+class Gated(nn.Module):
+    """Scalars go through silu, every other copy is multiplied by the sigmoid of its gate.
+
+    Args:
+        rep: of the output.
+        dims: size of the vectors of each factor of the group.
+
+    Shapes:
+        x (..., gated(rep).size) -> (..., rep.size); the gates are the last entries of x.
     """
 
     def __init__(self, rep: Rep, dims: tuple[int, ...]):
@@ -211,7 +265,14 @@ class Bilinear(nn.Module):
     gates already multiply by scalars. Small products come first, until a quarter of the features' size is spent:
     the linear map before it can put whatever should be multiplied into these copies.
 
-    Shapes: (..., rep.size) -> (..., rep.size).
+    Args:
+        rep: of input and output.
+        group: the group.
+        solver: shared between layers so that no pair of terms is solved twice.
+        dtype: of the parameters; default PyTorch's default dtype.
+
+    Shapes:
+        x (..., rep.size) -> (..., rep.size).
     """
 
     def __init__(self, rep: Rep, group: Group, solver: MapSolver, dtype: torch.dtype | None = None):
@@ -226,11 +287,13 @@ class Bilinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.rep.check(x, self.dims)
+        if not self.products:
+            return x
         parts = x.split([block.stop - block.start for block in self.blocks], dim=-1)
-        products = torch.cat([self._product(parts, parts, *p) for p in self.products] or [x[..., :0]], dim=-1)
+        products = torch.cat([self._product(parts, parts, *p) for p in self.products], dim=-1)
+        rows, factors = (t.reshape(-1, t.shape[-1]) for t in (x, products))
         # one call multiplies and adds: the sum costs no pass of its own
-        total = torch.addmm(x.flatten(0, -2), products.flatten(0, -2), self.linear.weight().mT)
-        return total.view(x.shape)
+        return torch.addmm(rows, factors, self.linear.weight().mT).view(x.shape)
 
     def pairs(self) -> Tensor:
         """Which features each product multiplies, (2, p)."""
@@ -258,12 +321,16 @@ class Bilinear(nn.Module):
 
 
 def _products(blocks: list[Block], budget: int) -> list[tuple[int, int, int]]:
-    """(s, t, copies): which non-scalar blocks to multiply, and how many copies, within a budget of numbers."""
+    """(s, t, copies): which non-scalar blocks to multiply, and how many copies, within a budget of numbers.
+
+    The smallest product is always there, even where it alone is larger than the budget.
+    """
     pairs = combinations_with_replacement([i for i, block in enumerate(blocks) if block.term], 2)
     sizes = sorted((prod(blocks[s].shape) * prod(blocks[t].shape), s, t) for s, t in pairs)
     chosen = []
     for rank, (size, s, t) in enumerate(sizes):
-        copies = min(blocks[s].copies, blocks[t].copies, budget // (size * (len(sizes) - rank)))
+        fitting = max(0, budget) // (size * (len(sizes) - rank))
+        copies = min(blocks[s].copies, blocks[t].copies, fitting)
         if copies == 0 and not chosen:
             copies = 1
         if copies:
@@ -272,94 +339,113 @@ def _products(blocks: list[Block], budget: int) -> list[tuple[int, int, int]]:
     return chosen
 
 
-class EMLPBlock(nn.Module):
-    """Linear map to ``gated(rep_out)``, plus bilinear products of the result, then gates.
-
-    Shapes: (..., rep_in.size) -> (..., rep_out.size).
-    """
-
-    def __init__(
-        self,
-        rep_in: Rep,
-        rep_out: Rep,
-        algebra: Symmetry,
-        *,
-        solver: MapSolver | None = None,
-        dtype: torch.dtype | None = None,
-    ):
-        super().__init__()
-        group = Group.of(algebra)
-        solver = MapSolver(group) if solver is None else solver
-        self.linear = EquivariantLinear(rep_in, gated(rep_out), group, solver=solver, dtype=dtype, gain=GAIN)
-        self.bilinear = Bilinear(gated(rep_out), group, solver, dtype=dtype)
-        self.gate = Gated(rep_out, group.dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gate(self.bilinear(self.linear(x)))
-
-    def constants(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What a ``FrozenBlock`` is made of."""
-        layer, pairs = self.linear.dense(), self.bilinear.pairs()
-        products = self.bilinear.linear.weight()
-        return layer.weight.detach(), layer.bias.detach(), products, pairs, self.gate.rows().to(pairs)
-
-
-class EMLP(nn.Module):
-    r"""Equivariant multilayer perceptron (Finzi, Welling, Wilson 2021, arXiv 2104.09459).
-
-    .. math:: f(\rho_{in}(g) x) = \rho_{out}(g) f(x) \quad \text{for every } g
+class FrozenEMLP(nn.Module):
+    """What ``EMLP.dense`` gives: the answers of the model as it is now, without its parameters.
 
     Args:
-        rep_in, rep_out: how the last axis of input and output is built, e.g. ``5 * V``.
-        algebra: a ``LieAlgebra``, a ``Group`` (discrete elements), or a sequence of them (a product).
-        hidden: a ``Rep``, or a width that ``hidden_rep`` shares among scalars, vectors and matrices.
-        layers: number of blocks before the last linear map.
-        rtol: level of noise of the generators; a noisy algebra gives a model of its nearest solved maps, and
-            ``residual`` says how far these are from equivariant.
-        cache: a folder that keeps the solved maps between runs; default: nothing is written.
+        blocks: constants of each block, see ``FrozenBlock``.
+        weight: of the last linear map, (out, features).
+        bias: of the last linear map, (out,).
 
-    Shapes: (..., rep_in.size) -> (..., rep_out.size).
+    Shapes:
+        x (..., rep_in.size) -> (..., rep_out.size).
     """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, blocks: list[tuple[Tensor, ...]], weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.size = blocks[0][0].shape[1] if blocks else weight.shape[1]
+        frozen: list[FrozenBlock] = []
+        for constants in reversed(blocks):
+            after = frozen[0].weight if frozen else weight
+            block = FrozenBlock(*constants, wanted=(after != 0).any(0).nonzero().squeeze(1))
+            if frozen:
+                frozen[0].take(block.wanted)
+            else:
+                weight = weight[:, block.wanted]
+            frozen.insert(0, block)
+        self.blocks = nn.Sequential(*frozen)
+        self.register_buffer("weight", weight.contiguous())
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: ArrayLike) -> Tensor:
+        x = as_input(x, self.weight)
+        if x.shape[-1:] != (self.size,):
+            raise ValueError(f"x must have shape (..., {self.size}), got {tuple(x.shape)}")
+        rows = self.blocks(x.reshape(-1, self.size).mT)
+        return torch.addmm(self.bias, rows.mT, self.weight.mT).view(*x.shape[:-1], len(self.bias))
+
+
+class FrozenBlock(nn.Module):
+    """One block of an ``EMLP``: z = W x + b, y = z + B (z_u z_v), then scalars to silu(y), others times their gate.
+
+    Rows of z: the wanted scalars, the other wanted features, the gates of these, and what only products need.
+
+    Args:
+        weight: W of the linear map, (rows, in).
+        bias: b of the linear map, (rows,).
+        products: the matrix B, (rows, p).
+        pairs: rows (2, p) of the full z that are multiplied.
+        gates: for each feature the row of the full z that is its gate, -1 for a scalar.
+        wanted: the features that are to be given, in the order of the answer.
+
+    Shapes:
+        x (in, n) -> (wanted, n), features in rows.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    products: Tensor
+    pairs: Tensor
+    gate_of: Tensor
 
     def __init__(
         self,
-        rep_in: Rep,
-        rep_out: Rep,
-        algebra: Symmetry,
-        hidden: int | Rep = 384,
-        layers: int = 3,
+        weight: Tensor,
+        bias: Tensor,
+        products: Tensor,
+        pairs: Tensor,
+        gates: Tensor,
         *,
-        rtol: float = RTOL,
-        cache: str | Path | None = None,
-        dtype: torch.dtype | None = None,
+        wanted: Tensor,
     ):
         super().__init__()
-        if layers < 0:
-            raise ValueError(f"layers must be >= 0, got {layers}")
-        group = Group.of(algebra)
-        solver = MapSolver(group, rtol=rtol, cache=cache)
-        self.rep_in, self.rep_out, self.dims = rep_in, rep_out, group.dims
-        middle = hidden if isinstance(hidden, Rep) else hidden_rep(hidden, group, solver)
-        reps = [rep_in, *[middle] * layers]
-        blocks = [EMLPBlock(a, b, group, solver=solver, dtype=dtype) for a, b in pairwise(reps)]
-        last = EquivariantLinear(reps[-1], rep_out, group, solver=solver, dtype=dtype, gain=LAST_GAIN)
-        self.layers = nn.Sequential(*blocks, last)
-
-    def dense(self) -> FrozenEMLP:
-        """A copy for evaluation, with every weight matrix assembled once; it does not follow this model."""
-        *blocks, last = self.layers
-        with torch.no_grad():
-            constants = [block.constants() for block in blocks]  # type: ignore[operator]
-            end: nn.Linear = last.dense()  # type: ignore[operator]
-            return FrozenEMLP(constants, end.weight.detach(), end.bias.detach())
-
-    @property
-    def residual(self) -> float:
-        """The largest relative violation of equivariance among the solved maps."""
-        return max(float(getattr(module, "residual", 0.0)) for module in self.layers.modules())
+        wanted = wanted[(gates[wanted] >= 0).argsort(stable=True)]
+        own = gates[wanted][gates[wanted] >= 0]
+        opened, gate_of = own.unique(return_inverse=True)
+        changed = torch.cat([wanted, opened])
+        useful = (products[changed] != 0).any(0)
+        pairs = pairs[:, useful]
+        more = pairs.unique()
+        rows = torch.cat([changed, more[~torch.isin(more, changed)]])
+        place = torch.empty(len(weight), dtype=torch.long, device=weight.device)
+        place[rows] = torch.arange(len(rows), device=weight.device)
+        self.wanted, self.scalars = wanted, len(wanted) - len(own)
+        constants = {
+            "weight": weight[rows],
+            "bias": bias[rows, None],
+            "products": products[changed][:, useful],
+        }
+        for name, tensor in {**constants, "pairs": place[pairs], "gate_of": gate_of}.items():
+            self.register_buffer(name, tensor.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        z = torch.addmm(self.bias, self.weight, x)
+        product = z[self.pairs[0]].mul_(z[self.pairs[1]])
+        # under autocast z has the lower precision, and what is added in place must have it too
+        changed, products = z[: len(self.products)], self.products.to(z.dtype)
+        # in place costs no memory, but vmap has no rule for it
+        y = changed.addmm(products, product) if is_traced(x) else changed.addmm_(products, product)
+        size = self.scalars + len(self.gate_of)
+        silu(y[: self.scalars], inplace=True)
+        y[self.scalars : size].mul_(y[size:].sigmoid()[self.gate_of])
+        return y[:size]
+
+    def take(self, features: Tensor) -> None:
+        """From now on the input holds only these of the features, in this order."""
+        self.weight = self.weight[:, features].contiguous()
 
     def extra_repr(self) -> str:
-        return f"{self.rep_in} -> {self.rep_out}"
+        return f"{self.weight.shape[1]} -> {len(self.wanted)} features, {self.pairs.shape[1]} products"

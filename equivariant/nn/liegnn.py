@@ -1,18 +1,31 @@
-"""LieGNN's block: messages from invariants psi(|x_i - x_j|_J^2), psi(<x_i, x_j>_J) of any invariant metrics J."""
+"""LieGNN: a graph network on point clouds that is invariant under every group that keeps given metrics J.
+
+``LieGNN`` is the whole classifier or regressor, ``LieGNNBlock`` one layer of it: messages between nodes depend on the
+invariants psi(|x_i - x_j|_J^2) and psi(<x_i, x_j>_J) alone. ``equivariant.pyg.LieGNNConv`` is the same layer for
+PyTorch Geometric.
+"""
+
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.nn.norm import MaskedBatchNorm, pair_moments
-from equivariant.nn.pairs import PairMaps, full_precision, pair_messages
-from equivariant.precision import ExactConstants, check_like
+from equivariant.nn.pairs import PairMaps, pair_messages
+from equivariant.precision import ExactConstants, as_input, full_precision
 
-__all__ = ["LieGNN", "LieGNNBlock", "psi"]
+__all__ = ["LieGNN", "LieGNNBlock", "check_metrics", "psi"]
 
 
 def psi(t: Tensor) -> Tensor:
-    """sign(t) log(|t| + 1): tames the range of invariants, keeps their sign."""
+    """sign(t) log(|t| + 1), which narrows the range of invariants and keeps their sign.
+
+    Args:
+        t: any tensor.
+    """
     return t.sign() * t.abs().log1p()
 
 
@@ -29,25 +42,37 @@ class LieGNNBlock(ExactConstants):
         metrics: invariant forms (r, k, k) or one (k, k), e.g. ``invariant_metrics(algebra).metrics``.
         hidden: width of h.
         scalars: number s of invariant inputs per node.
-        edge_scalars: number of invariant inputs per edge.
+        edge_scalars: number e of invariant inputs per edge.
         vectors: number v of vectors per node, side by side in the last axis of x.
         step: c in the formula.
         update_x: False leaves x as it is (the last layer of a classifier).
         clamp: bound on each component of a step; not equivariant where it acts, so None but for published
             weights that were trained with it.
+        dtype: of the parameters; default PyTorch's default dtype.
 
-    Shapes: h (b, n, hidden), x (b, n, v * k), mask (b, n) boolean, scalars (b, n, s), edge scalars (b, n, n, e)
-    -> h, x of the same shapes. Every ordered pair of different nodes that exist is an edge.
+    Shapes:
+        h (b, n, hidden), x (b, n, v * k), mask (b, n) boolean, scalars (b, n, s), edge scalars (b, n, n, e)
+        -> h, x of the same shapes. Every ordered pair of different nodes that exist is an edge; edge scalars of other
+        pairs are not read.
 
     Under autocast the invariants, what they enter first, the statistics and x keep the dtype of x; the other
-    maps on pairs and nodes take the lower one.
+    maps on pairs and nodes take the lower one. A state dict with other metrics is refused.
+
+    Raises:
+        ValueError: for a size that is not positive, and metrics that are not symmetric, finite and nonzero.
+
+    Example:
+        >>> block = LieGNNBlock(torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])), hidden=8)
+        >>> h, x = block(torch.zeros(2, 5, 8), torch.randn(2, 5, 4))
+        >>> h.shape, x.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 5, 4]))
     """
 
     metrics: Tensor
 
     def __init__(
         self,
-        metrics: Tensor,
+        metrics: ArrayLike,
         hidden: int = 72,
         scalars: int = 0,
         *,
@@ -59,6 +84,8 @@ class LieGNNBlock(ExactConstants):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
+        _check_sizes(1, hidden=hidden, vectors=vectors)
+        _check_sizes(0, scalars=scalars, edge_scalars=edge_scalars)
         self.register_buffer("metrics", check_metrics(metrics))
         device = self.metrics.device
         self.hidden, self.scalars, self.edge_scalars = hidden, scalars, edge_scalars
@@ -86,12 +113,22 @@ class LieGNNBlock(ExactConstants):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """PyTorch's own starts; the step of x begins a thousandth as large."""
+        """PyTorch's own initialisation; the step of x begins a thousandth as large."""
         for module in self.modules():
             if isinstance(module, nn.Linear | MaskedBatchNorm):
                 module.reset_parameters()
         if self.phi_x is not None:
             nn.init.xavier_uniform_(self.phi_x[-1].weight, gain=1e-3)  # type: ignore[arg-type]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        given, own = args[0].get(args[1] + "metrics"), self.metrics
+        comparable = isinstance(given, Tensor) and given.shape == own.shape
+        if comparable and not (given.is_meta or own.is_meta or torch.allclose(given.to(own), own)):
+            raise ValueError(
+                f"the state dict is of another group: {args[1]}metrics differ; build the model with the metrics that "
+                "it was trained with"
+            )
+        super()._load_from_state_dict(*args, **kwargs)
 
     @property
     def dim(self) -> int:
@@ -108,6 +145,9 @@ class LieGNNBlock(ExactConstants):
     ) -> tuple[Tensor, Tensor]:
         nodes = x.new_ones(*x.shape[:-1], 1) if mask is None else mask.to(x.dtype).unsqueeze(-1)
         exists = _pairs(nodes)
+        if edge_scalars is not None:
+            # 0 * NaN is NaN, so what stands at pairs that are no edges must not be read at all
+            edge_scalars = torch.where(exists.unsqueeze(-1) > 0, edge_scalars, 0)
         with full_precision(x):
             seen, features = self._edge_inputs(h.to(x.dtype), x, edge_scalars)
             target, source, maps = self._normalised(seen, features, nodes, exists)
@@ -193,14 +233,33 @@ class LieGNNBlock(ExactConstants):
         return f"metrics={r}x{k}x{k}, hidden={self.hidden}, scalars={self.scalars}, vectors={self.vectors}"
 
 
-def check_metrics(metrics: Tensor) -> Tensor:
-    """Forms as float64 (r, k, k); ``ValueError`` for another shape, NaN or a form that is not symmetric."""
+def check_metrics(metrics: ArrayLike) -> Tensor:
+    """Invariant forms as float64.
+
+    Args:
+        metrics: shape (r, k, k), or (k, k) for one.
+
+    Returns:
+        A copy, shape (r, k, k).
+
+    Raises:
+        ValueError: for another shape, and for a form that is not symmetric, finite and nonzero.
+    """
+    metrics = as_tensor(metrics, "metrics")
     forms = (metrics[None] if metrics.ndim == 2 else metrics).detach().double()
     if forms.ndim != 3 or forms.shape[1] != forms.shape[2] or len(forms) == 0:
         raise ValueError(f"metrics must have shape (r, k, k) or (k, k), got {tuple(metrics.shape)}")
     if not torch.isfinite(forms).all() or not torch.allclose(forms, forms.mT):
         raise ValueError("metrics must be finite and symmetric; take (J + J.mT) / 2")
+    if not forms.flatten(1).any(1).all():
+        raise ValueError("a metric of zeros has no invariants; drop it, or see equivariant.invariant_metrics")
     return forms.clone()
+
+
+def _check_sizes(least: int, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or size < least:
+            raise ValueError(f"{name} must be a whole number >= {least}, got {size!r}")
 
 
 def _pairs(nodes: Tensor) -> Tensor:
@@ -215,20 +274,37 @@ class LieGNN(nn.Module):
     Embedding of the node scalars, ``layers`` blocks, mean over the nodes, two linear maps.
 
     Args:
-        metrics: invariant forms (r, k, k) or one (k, k).
+        metrics: invariant forms (r, k, k) or one (k, k), e.g. ``invariant_metrics(algebra).metrics``.
         scalars: number s of invariant inputs per node (0: every node starts alike).
         outputs: size of the answer.
-        hidden, layers, dropout, step, clamp, vectors, edge_scalars: see ``LieGNNBlock``.
+        hidden: width of the invariant features of a node.
+        layers: number of blocks.
+        dropout: probability, before the last linear map.
+        step: size of the steps of x, c in ``LieGNNBlock``.
+        clamp: see ``LieGNNBlock``.
+        vectors: number v of vectors per node, side by side in the last axis of x.
+        edge_scalars: number e of invariant inputs per edge.
         time: whether a time comes with each graph or node, one more scalar of every node.
+        dtype: of the parameters; default PyTorch's default dtype.
 
-    Shapes: ``net(scalars (b, n, s), x (b, n, v * k), mask (b, n))`` -> (b, outputs), and with a time also
-    ``time=`` (b,) or (b, n). A node whose mask is False does not exist: whatever it holds, no output and no
-    statistic changes.
+    Shapes:
+        ``net(scalars (b, n, s), x (b, n, v * k), mask (b, n), edge_scalars (b, n, n, e))`` -> (b, outputs), and
+        with a time also ``time=`` (b,) or (b, n). A node whose mask is False does not exist: whatever it and its
+        edges hold, no output and no statistic changes. Arrays and lists are converted.
+
+    Raises:
+        ValueError: for a size that is not positive, metrics that are not symmetric, finite and nonzero, and inputs of
+            another shape, dtype or device.
+
+    Example:
+        >>> net = LieGNN(torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])), scalars=1, hidden=8, layers=2)
+        >>> net(torch.zeros(3, 5, 1), torch.randn(3, 5, 4)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(
         self,
-        metrics: Tensor,
+        metrics: ArrayLike,
         scalars: int,
         outputs: int = 2,
         *,
@@ -243,8 +319,9 @@ class LieGNN(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        if layers < 1 or hidden < 1 or outputs < 1 or scalars < 0:
-            raise ValueError(f"wanted positive sizes, got {layers=}, {hidden=}, {outputs=}, {scalars=}")
+        _check_sizes(1, layers=layers, hidden=hidden, outputs=outputs)
+        _check_sizes(0, scalars=scalars)
+        metrics = check_metrics(metrics)
         self.time, self.scalars = time, scalars
         scalars = scalars + time
         kw = {"device": metrics.device, "dtype": dtype}
@@ -269,15 +346,26 @@ class LieGNN(nn.Module):
 
     def features(
         self,
-        scalars: Tensor,
-        x: Tensor,
-        mask: Tensor | None = None,
-        edge_scalars: Tensor | None = None,
+        scalars: ArrayLike,
+        x: ArrayLike,
+        mask: ArrayLike | None = None,
+        edge_scalars: ArrayLike | None = None,
         *,
-        time: Tensor | None = None,
+        time: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Invariant h (b, n, hidden) and equivariant x (b, n, v * k) of every node after all blocks."""
-        self._check(scalars, x, mask)
+        """What the blocks make of every node; the arguments are those of a call.
+
+        Args:
+            scalars: shape (b, n, s).
+            x: shape (b, n, v * k).
+            mask: boolean, shape (b, n).
+            edge_scalars: shape (b, n, n, e).
+            time: shape (b,) or (b, n).
+
+        Returns:
+            Invariant h (b, n, hidden) and equivariant x (b, n, v * k).
+        """
+        scalars, x, mask, edge_scalars = self._inputs(scalars, x, mask, edge_scalars)
         scalars = self._with_time(scalars, time)
         if mask is not None:
             # what padding holds must not even reach an infinity that 0 * inf would turn into NaN
@@ -289,43 +377,60 @@ class LieGNN(nn.Module):
 
     def forward(
         self,
-        scalars: Tensor,
-        x: Tensor,
-        mask: Tensor | None = None,
-        edge_scalars: Tensor | None = None,
+        scalars: ArrayLike,
+        x: ArrayLike,
+        mask: ArrayLike | None = None,
+        edge_scalars: ArrayLike | None = None,
         *,
-        time: Tensor | None = None,
+        time: ArrayLike | None = None,
     ) -> Tensor:
+        mask = None if mask is None else as_tensor(mask, "mask")
         h, _ = self.features(scalars, x, mask, edge_scalars, time=time)
         return self.readout(_masked_mean(h, mask))
 
-    def _with_time(self, scalars: Tensor, time: Tensor | None) -> Tensor:
+    def _with_time(self, scalars: Tensor, time: ArrayLike | None) -> Tensor:
         """The scalars, and the time of each graph or node as the last of them."""
         b, n = scalars.shape[:2]
         if self.time != (time is not None):
             raise ValueError(f"built with time={self.time}, got {'no' if time is None else 'a'} time")
         if time is None:
             return scalars
-        if tuple(time.shape) not in ((b,), (b, n)):
-            raise ValueError(f"time must have shape ({b},) or ({b}, {n}), got {tuple(time.shape)}")
-        check_like(time, scalars, "time")
-        time = time.unsqueeze(-1).expand(b, n) if time.ndim == 1 else time
-        return torch.cat([scalars, time.unsqueeze(-1)], dim=-1)
+        times = as_input(time, scalars, "time")
+        if tuple(times.shape) not in ((b,), (b, n)):
+            raise ValueError(f"time must have shape ({b},) or ({b}, {n}), got {tuple(times.shape)}")
+        times = times.unsqueeze(-1).expand(b, n) if times.ndim == 1 else times
+        return torch.cat([scalars, times.unsqueeze(-1)], dim=-1)
 
-    def _check(self, scalars: Tensor, x: Tensor, mask: Tensor | None) -> None:
+    def _inputs(
+        self, scalars: ArrayLike, x: ArrayLike, mask: ArrayLike | None, edge_scalars: ArrayLike | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """The inputs as tensors, once they have the right shapes."""
         block: LieGNNBlock = self.blocks[0]  # type: ignore[assignment]
-        size = block.vectors * block.dim
+        like, size = self.embedding.weight, block.vectors * block.dim
+        scalars, x = as_input(scalars, like, "scalars"), as_input(x, like)
+        mask = None if mask is None else as_tensor(mask, "mask")
         if x.ndim != 3 or x.shape[-1] != size:
             raise ValueError(f"x must have shape (b, n, {size}), got {tuple(x.shape)}")
         if tuple(scalars.shape) != (*x.shape[:2], self.scalars):
             raise ValueError(
                 f"scalars must have shape {(*x.shape[:2], self.scalars)}, got {tuple(scalars.shape)}"
             )
-        for name, tensor in {"scalars": scalars, "x": x}.items():
-            check_like(tensor, self.embedding.weight, name)
         if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape[:2]):
             raise ValueError(
                 f"mask must be boolean of shape {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
+            )
+        edge_scalars = None if edge_scalars is None else as_input(edge_scalars, like, "edge_scalars")
+        self._check_edge_scalars(edge_scalars, (*x.shape[:2], x.shape[1], block.edge_scalars))
+        return scalars, x, mask, edge_scalars
+
+    @staticmethod
+    def _check_edge_scalars(edge_scalars: Tensor | None, expected: tuple[int, ...]) -> None:
+        if edge_scalars is None and expected[-1] == 0:
+            return
+        if edge_scalars is None or tuple(edge_scalars.shape) != expected:
+            actual = "none" if edge_scalars is None else f"shape {tuple(edge_scalars.shape)}"
+            raise ValueError(
+                f"built with edge_scalars={expected[-1]}, which need shape {expected}, got {actual}"
             )
 
 

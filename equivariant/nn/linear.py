@@ -1,15 +1,17 @@
 """Equivariant linear layer: y = W x + b with W = sum_a theta_a Q_a, Q a basis of Hom(rep_in, rep_out)."""
 
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from equivariant.arrays import ArrayLike
 from equivariant.group import Group, Symmetry
 from equivariant.intertwiners import MapSolver
 from equivariant.nullspace import RTOL
-from equivariant.precision import ExactConstants, check_like
+from equivariant.precision import ExactConstants, as_input
 from equivariant.rep import Rep
 
 __all__ = ["EquivariantLinear"]
@@ -23,16 +25,32 @@ class EquivariantLinear(ExactConstants):
     Terms are solved in pairs, one copy each; m copies to n copies then cost n x m weights per solution and no
     further solving. The weight matrix is assembled once per call, never per sample.
 
+    The solved maps are part of the state dict. One whose maps span another space, that of another group, is refused.
+
     Args:
-        rep_in, rep_out: how the last axis of input and output is built.
+        rep_in: how the last axis of the input is built.
+        rep_out: how the last axis of the output is built.
         algebra: a ``LieAlgebra``, a ``Group``, or a sequence of them for a product.
         bias: add the invariant vectors of ``rep_out``.
         rtol: level of noise of the generators, see ``equivariant.nullspace``.
         solver: shared between layers so that no pair is solved twice.
+        dtype: of the parameters; default PyTorch's default dtype.
         gain: variance of the output over that of the input at the start.
 
-    Shapes: (..., rep_in.size) -> (..., rep_out.size). ``residual`` is the largest relative violation of the
-    solved maps: rounding for an exact algebra, the level of noise for a noisy one.
+    Attributes:
+        residual: the largest relative violation of the solved maps: rounding for an exact algebra, the level of
+            noise for a noisy one.
+
+    Shapes:
+        x (..., rep_in.size) -> (..., rep_out.size).
+
+    Raises:
+        ValueError: where the group acts about another point than zero.
+
+    Example:
+        >>> from equivariant import V, catalogue
+        >>> EquivariantLinear(2 * V, V, catalogue.lorentz())
+        EquivariantLinear(2*V -> V, weights=2, residual=0.0e+00)
     """
 
     theta: Tensor
@@ -54,6 +72,18 @@ class EquivariantLinear(ExactConstants):
         group = Group.of(algebra)
         group.check_origin()
         solver = MapSolver(group, rtol=rtol) if solver is None else solver
+        with group.device:  # under torch.device("meta") the maps must still be solved
+            self._set_up(rep_in, rep_out, group, solver, bias, dtype)
+
+    def _set_up(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        group: Group,
+        solver: MapSolver,
+        bias: bool,
+        dtype: torch.dtype | None,
+    ) -> None:
         self.rep_in, self.rep_out, self.dims = rep_in, rep_out, group.dims
         self.in_blocks, self.out_blocks = rep_in.blocks(group.dims), rep_out.blocks(group.dims)
         self.residual = 0.0
@@ -81,7 +111,7 @@ class EquivariantLinear(ExactConstants):
             for part, (a, b) in zip(self.theta.split(self._sizes), self._pairs, strict=True):
                 part.uniform_(-1, 1).mul_(self._bound(a, b))
             if self.bias is not None:
-                self.bias.uniform_(-1, 1).mul_(self.rep_in.size(self.dims) ** -0.5)
+                self.bias.uniform_(-1, 1).mul_(max(self.rep_in.size(self.dims), 1) ** -0.5)
 
     def _bound(self, a: int, b: int) -> float:
         """n maps of norm one from m copies give o entries the variance n m / o, uniform weights a third of it."""
@@ -111,10 +141,21 @@ class EquivariantLinear(ExactConstants):
         columns = [_assemble(p, self._maps(a, "bias"), out.copies, 1) for a, (p, out) in enumerate(parts)]
         return torch.cat([self.bias.new_zeros(0, 1), *columns]).squeeze(1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: ArrayLike) -> Tensor:
+        x = as_input(x, self.theta)
         self.rep_in.check(x, self.dims)
-        check_like(x, self.theta)
         return linear(x, self.weight(), self.bias_vector())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        state_dict, prefix = args[:2]
+        for name, maps in self.named_buffers(recurse=False):
+            given = state_dict.get(prefix + name)
+            if isinstance(given, Tensor) and not _same_span(maps, given):
+                raise ValueError(
+                    f"the state dict is of another group: the maps {prefix}{name} differ; build the model with the "
+                    "algebra that it was trained with"
+                )
+        super()._load_from_state_dict(*args, **kwargs)
 
     def dense(self) -> nn.Linear:
         """A plain ``torch.nn.Linear`` with the present weights, for evaluation; it stays as it is."""
@@ -137,3 +178,12 @@ def _assemble(theta: Tensor, maps: Tensor, copies_out: int, copies_in: int) -> T
         return theta.new_zeros(copies_out * o, copies_in * i)
     mixed = theta.view(copies_out, copies_in, n) @ maps.to(theta.dtype).flatten(1)
     return mixed.view(copies_out, copies_in, o, i).transpose(1, 2).reshape(copies_out * o, copies_in * i)
+
+
+def _same_span(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> bool:
+    """Whether maps (n, o, i) span the same space; what cannot be compared is left to PyTorch's own checks."""
+    if a.shape != b.shape or a.is_meta or b.is_meta or a.numel() == 0:
+        return True
+    first, second = (t.detach().to(a).flatten(1).mT for t in (a, b))
+    outside = second - first @ torch.linalg.lstsq(first, second).solution
+    return bool(outside.norm() <= tolerance * second.norm())

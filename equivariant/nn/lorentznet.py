@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.nn.liegnn import LieGNN
 
 __all__ = ["load_lorentznet"]
@@ -15,32 +16,50 @@ NAMES = {"LGEBs.": "blocks.", "graph_dec.": "readout."}
 
 def load_lorentznet(
     state_dict: Mapping[str, Tensor],
-    metric: Tensor | None = None,
+    metric: ArrayLike | None = None,
     *,
     step: float = 5e-3,
     dropout: float = 0.2,
 ) -> LieGNN:
-    """A ``LieGNN`` with LorentzNet's weights, in ``eval()`` mode and in their dtype (Gong et al. 2022, 2201.08187).
+    """A ``LieGNN`` with LorentzNet's weights, in ``eval()`` mode and in their dtype.
+
+    Gong et al. 2022, arXiv 2201.08187.
+
+    Scalars are those of LorentzNet; beams are nodes like the others. The published code averages over all
+    nodes of the padded batch; here padding never counts, so give single jets or batches with a mask.
 
     Args:
         state_dict: key names as published (``LGEBs.0.phi_e.0.weight``, ..., ``graph_dec.3.bias``); sizes and
             number of layers are read from it.
         metric: the invariant form (k, k) or forms (r, k, k); default Minkowski, signature (+,-,-,-).
-        step, dropout: the published ``c_weight`` and ``dropout``, which a state dict does not hold.
+        step: the published ``c_weight``, which a state dict does not hold.
+        dropout: the published ``dropout``, which a state dict does not hold.
 
-    Scalars are those of LorentzNet; beams are nodes like the others. The published code averages over all
-    nodes of the padded batch; here padding never counts, so give single jets or batches with a mask.
-    Raises ``ValueError`` where a key is missing or a metric has another number of forms than the weights.
+    Returns:
+        The network, for ``net(scalars, x, mask)``.
+
+    Raises:
+        ValueError: where a key is missing or a metric has another number of forms than the weights.
+
+    Example:
+        >>> from equivariant import LieGNN
+        >>> minkowski = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))
+        >>> state = LieGNN(minkowski, 1, hidden=8, layers=2).state_dict()
+        >>> published = {n.replace("blocks", "LGEBs").replace("readout", "graph_dec"): t for n, t in state.items()}
+        >>> load_lorentznet(published)(torch.zeros(1, 5, 1), torch.randn(1, 5, 4)).shape
+        torch.Size([1, 2])
     """
     weights = {_renamed(name): tensor for name, tensor in state_dict.items()}
     first = _get(weights, "blocks.0.phi_e.0.weight")
     hidden, scalars = _get(weights, "embedding.weight").shape
-    metric = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])) if metric is None else metric
+    given = (
+        torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])) if metric is None else as_tensor(metric, "metric")
+    )
     forms = (first.shape[1] - 2 * hidden) // 2
-    if forms != (1 if metric.ndim == 2 else len(metric)):
-        raise ValueError(f"these weights were made for {forms} metric(s), got {tuple(metric.shape)}")
+    if forms != (1 if given.ndim == 2 else len(given)):
+        raise ValueError(f"these weights were made for {forms} metric(s), got shape {tuple(given.shape)}")
     net = LieGNN(
-        metric.to(first.device),
+        given.to(first.device),
         scalars,
         len(_get(weights, "readout.3.bias")),
         hidden=hidden,
@@ -68,6 +87,6 @@ def _renamed(name: str) -> str:
 def _get(weights: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in weights:
         raise ValueError(
-            f"these are not LorentzNet's weights: {name} is missing; wanted its published key names"
+            f"these are not LorentzNet's weights: {name} is missing; expected its published key names"
         )
     return weights[name]

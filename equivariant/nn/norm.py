@@ -11,7 +11,16 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """``torch.nn.BatchNorm1d`` over the last axis of x (..., h); ``mask (..., 1)`` is 1 where an entry exists.
 
     Same parameters, buffers and running statistics as ``BatchNorm1d`` on the rows that exist alone. A batch
-    in which nothing exists is left to the running statistics.
+    in which nothing exists is normalised by the running statistics.
+
+    Args:
+        num_features: h, size of the last axis.
+        eps: added to the variance.
+        momentum: of the running statistics.
+        affine: whether scale and shift are learned.
+        track_running_stats: whether running statistics are kept.
+        device: of the parameters.
+        dtype: of the parameters.
     """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
@@ -21,7 +30,13 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def fold(
         self, mean: Tensor | None = None, variance: Tensor | None = None, count: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Scale and shift (h,) with which x * scale + shift is normal; given moments also enter the running ones."""
+        """Scale and shift (h,) with which x * scale + shift is normalised.
+
+        Args:
+            mean: of the batch, (h,), which also enters the running mean; default: the running statistics are used.
+            variance: biased variance of the batch, (h,).
+            count: number of rows of the batch.
+        """
         if mean is None or variance is None or count is None:
             mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         else:
@@ -48,8 +63,13 @@ def pair_moments(
 
     with d_i the number of partners, and alike for the terms with f. The parts are centred first, so nothing cancels.
 
-    Shapes: target a, source b (n, m, h), features f (e, n, m, m), weight W (h, e), nodes (n, m, 1) and the pairs
-    of them that exist (n, m, m), of 0 and 1.
+    Args:
+        target: a, shape (n, m, h).
+        source: b, shape (n, m, h).
+        features: f, shape (e, n, m, m).
+        weight: W, shape (h, e).
+        nodes: 1 where a node exists, else 0, shape (n, m, 1).
+        exists: 1 where a pair is an edge, else 0, shape (n, m, m).
     """
     partners = nodes * (nodes.sum(-2, keepdim=True) - nodes)
     count = partners.sum()

@@ -1,21 +1,32 @@
 """Messages of all pairs of nodes and their sums: m_ij = g_ij relu(W' relu(a_i + b_j + W f_ij) + c')."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-__all__ = ["PairMaps", "full_precision", "gated_message", "move_weights", "pair_messages"]
+from equivariant.expm import is_traced
+from equivariant.precision import full_precision
+
+__all__ = ["PairMaps", "gated_message", "move_weights", "pair_messages"]
 
 CHUNK = 2**19  # numbers of pairs x hidden that stay in the cache of one core
 
 
 class PairMaps(NamedTuple):
-    """Weights of the maps on one pair: ``first`` W (h, f), ``second`` W' (h, h) and its bias, ``gate`` (1, h) and
-    its bias, and of the moves ``inner`` (h, h), its bias and ``last`` (v, h), or None three times.
+    """Weights of the maps on one pair.
+
+    Args:
+        first: W, shape (h, f).
+        second: W', shape (h, h).
+        bias: of the second map, (h,).
+        gate: shape (1, h).
+        gate_bias: shape (1,).
+        inner: first map of the moves (h, h), or None.
+        inner_bias: its bias (h,), or None.
+        last: last map of the moves (v, h), or None.
     """
 
     first: Tensor
@@ -28,21 +39,29 @@ class PairMaps(NamedTuple):
     last: Tensor | None = None
 
 
-def full_precision(x: Tensor) -> AbstractContextManager:
-    """A block of code that autocast leaves alone, on the device of x."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
-
-
 def gated_message(normal: Tensor, maps: PairMaps, exists: Tensor | None = None) -> Tensor:
-    """From the first map (..., h) to the message times its gate; zero where ``exists`` (..., 1) is."""
+    """From the answer of the first map to the message times its gate.
+
+    Args:
+        normal: what the first map gave, normalised, (..., h).
+        maps: the weights.
+        exists: 0 where there is no edge, (..., 1).
+
+    Returns:
+        Messages (..., h).
+    """
     message = linear(normal.relu(), maps.second, maps.bias).relu()
     gate = linear(message, maps.gate, maps.gate_bias).sigmoid()
     return message * (gate if exists is None else gate * exists.to(gate.dtype))
 
 
 def move_weights(message: Tensor, maps: PairMaps) -> Tensor:
-    """How far each of v vectors moves along a pair, (..., v); none without the maps for it."""
+    """How far each of v vectors moves along a pair, (..., v); v = 0 without the maps for it.
+
+    Args:
+        message: shape (..., h).
+        maps: the weights.
+    """
     if maps.inner is None or maps.last is None:
         return message[..., :0]
     return linear(linear(message, maps.inner, maps.inner_bias).relu(), maps.last)
@@ -51,13 +70,21 @@ def move_weights(message: Tensor, maps: PairMaps) -> Tensor:
 def pair_messages(
     features: Tensor, target: Tensor, source: Tensor, exists: Tensor, maps: PairMaps
 ) -> tuple[Tensor, Tensor]:
-    """Sums over j of the messages, (b, n, h), and the weights of the moves, (v, b, n, n).
+    """Sums of the messages over the neighbours of a node, and the weights of the moves.
 
     Eager calls on a CPU work on a few rows of pairs at a time. One tensor of pairs x hidden is kept for backward;
     the rest is computed again: in the cache that costs less than to write it to memory and read it back. All
     other calls take the formula as it is.
 
-    Shapes: features f (f, b, n, n), target a and source b (b, n, h), exists (b, n, n) of 0 and 1.
+    Args:
+        features: f, shape (f, b, n, n).
+        target: a, shape (b, n, h).
+        source: b, shape (b, n, h).
+        exists: 1 where a pair is an edge, else 0, shape (b, n, n).
+        maps: the weights.
+
+    Returns:
+        Sums (b, n, h), and weights (v, b, n, n).
     """
     inputs = (features, target, source, exists, *maps)
     if _is_plain([tensor for tensor in inputs if tensor is not None]):
@@ -67,11 +94,10 @@ def pair_messages(
 
 def _is_plain(tensors: list[Tensor]) -> bool:
     """Whether tensors can be written to in place, by eager code without transforms, on a CPU."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    if torch.is_autocast_enabled("cpu") or is_traced(tensors[0]):
         return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # type: ignore[attr-defined]
     first = tensors[0]
-    return all(t.device.type == "cpu" and t.dtype == first.dtype and not wrapped(t) for t in tensors)
+    return all(t.device.type == "cpu" and t.dtype == first.dtype and not is_traced(t) for t in tensors)
 
 
 def _formula(

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from conftest import EXACT, SINGLE
+from torch.utils.data import DataLoader, Dataset
 
 from equivariant import (
     CoefficientDistribution,
@@ -15,6 +16,7 @@ from equivariant import (
     equivariance_error,
 )
 
+ROTATION = catalogue.rotation(3)
 ORBITS = catalogue.by_name("4*so(2)")
 
 
@@ -126,11 +128,48 @@ def test_draws_of_other_algebras_are_kept(generator):
 
 
 def test_bad_input_gets_a_sentence():
-    with pytest.raises(ValueError, match="wanted a representation"):
+    with pytest.raises(ValueError, match="expected a representation"):
         RandomGroupAction(ORBITS)
-    with pytest.raises(ValueError, match="wanted 1 tensors"):
+    with pytest.raises(ValueError, match="expected 1 tensors"):
         RandomGroupAction(ORBITS, V)(torch.ones(2, 8), torch.ones(2, 8))
     with pytest.raises(ValueError, match="same samples"):
         RandomGroupAction(ORBITS, V, V)(torch.ones(2, 8), torch.ones(3, 8))
     with pytest.raises(ValueError, match="samples"):
         GroupAverage(_net(8, 8), ORBITS, V, V, samples=0)
+
+
+def test_one_sample_arrays_and_lists(generator):
+    action = RandomGroupAction(ROTATION, V, V, generator=generator)
+    x = torch.randn(3, dtype=torch.float64)
+    moved, target = action(x, 2 * x)
+    assert torch.allclose(target, 2 * moved)
+    moved, target = action(x.numpy(), [2 * float(entry) for entry in x])
+    assert torch.allclose(target, 2 * moved)
+    averaged = GroupAverage(_net(2, 2), catalogue.rotation(2), V, V)
+    assert torch.allclose(averaged([[1.0, 2.0]])[0], averaged(torch.tensor([1.0, 2.0]).double()))
+
+
+class Rotated(Dataset):
+    """Item i is the vector (1, 0, 0), rotated at random."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        return self.action(torch.tensor([1.0, 0.0, 0.0]))
+
+
+def test_workers_of_a_data_loader_draw_differently():
+    def epoch(workers, seed=0):
+        action = RandomGroupAction(ROTATION, V, generator=torch.Generator().manual_seed(seed))
+        source = torch.Generator().manual_seed(1)
+        return torch.cat(list(DataLoader(Rotated(action), 2, num_workers=workers, generator=source)))
+
+    alone, shared = epoch(0), epoch(2)
+    assert len(torch.unique(alone.round(decimals=5), dim=0)) == 8
+    assert len(torch.unique(shared.round(decimals=5), dim=0)) == 8
+    assert torch.equal(shared, epoch(2))
+    assert not torch.equal(shared, epoch(2, seed=5))

@@ -16,7 +16,7 @@ def test_an_equivariant_function_passes_and_another_fails(generator):
     assert_equivariant(
         lambda x: x * x.norm(dim=1, keepdim=True), SO3, V, V, x, rtol=EXACT, generator=generator
     )
-    with pytest.raises(AssertionError, match=r"relative error .* wanted <= 1e-10"):
+    with pytest.raises(AssertionError, match=r"relative error .* expected <= 1e-10"):
         assert_equivariant(lambda x: x + 1e-6, SO3, V, V, x, rtol=EXACT, generator=generator)
 
 

@@ -78,7 +78,7 @@ def test_a_graph_without_edges_gets_no_messages(nodes):
     [
         (torch.tensor([[0], [3]]), "lie in 0..2"),
         (torch.tensor([[0, 1]]), r"shape \(2, E\)"),
-        (torch.tensor([[0.0], [1.0]]), "integer"),
+        (torch.tensor([[0.0], [1.0]]), "whole numbers"),
     ],
 )
 def test_bad_graphs_get_a_sentence(edge_index, message):
@@ -87,3 +87,24 @@ def test_bad_graphs_get_a_sentence(edge_index, message):
         graph(torch.ones(3, 8), torch.ones(3, 4).double(), edge_index)
     with pytest.raises(ValueError, match=message):
         graph(torch.ones(3, 8).double(), torch.ones(3, 4).double(), edge_index, torch.ones(3, 2).double())
+
+
+def test_edges_of_any_whole_numbers_and_arrays(generator):
+    graph, _ = _pair()
+    h, x, s = (torch.randn(4, size, generator=generator).double() for size in (8, 4, 2))
+    index = _complete(1, 4)
+    expected = graph.eval()(h, x, index, s)
+    for given in (index.int(), index.numpy(), index.tolist()):
+        assert all(torch.equal(a, b) for a, b in zip(graph(h, x, given, s), expected, strict=True))
+    assert torch.equal(graph(h.numpy(), x.numpy(), index, s.numpy())[0], expected[0])
+
+
+def test_inputs_of_wrong_width_get_a_sentence():
+    graph, _ = _pair(edge_scalars=3)
+    h, x, index = torch.ones(3, 8).double(), torch.ones(3, 4).double(), torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match="built with 2 scalars, got none"):
+        graph(h, x, index)
+    with pytest.raises(ValueError, match=r"edge_scalars must have shape \(2, 3\)"):
+        graph(h, x, index, torch.ones(3, 2).double(), torch.ones(3, 3).double())
+    with pytest.raises(ValueError, match=r"torch\.bool"):
+        graph(h, x, index.bool())

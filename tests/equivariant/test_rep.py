@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from conftest import EXACT
@@ -86,3 +87,19 @@ def test_wrong_sizes_get_a_sentence():
         V[1].size(4)
     with pytest.raises(ValueError, match="multiplicity"):
         V * -1
+
+
+@pytest.mark.parametrize("factor", [-1, 1.0, "a"])
+def test_a_factor_is_a_whole_number(factor):
+    with pytest.raises(ValueError, match="whole number >= 0"):
+        V[factor]
+
+
+def test_counts_are_whole_numbers_of_any_kind():
+    assert np.int64(2) * V == V * np.int64(2) == 2 * V
+    with pytest.raises(ValueError, match="multiplicity"):
+        2.5 * V
+    with pytest.raises(TypeError):
+        V + 1
+    with pytest.raises(ValueError, match="cannot read"):
+        Rep.parse("+".join(["V"] * 20_000))

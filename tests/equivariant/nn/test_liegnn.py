@@ -94,11 +94,14 @@ def test_lone_nodes_and_empty_clouds_have_finite_answers(b, n, training):
     assert all(torch.isfinite(value).all() for value in net.state_dict().values())
 
 
-def test_metrics_travel_in_the_state_dict(generator):
+def test_a_state_dict_of_other_metrics_is_refused(generator):
     here, there = LieGNN(MINKOWSKI, 2, hidden=8, layers=2), LieGNN(torch.eye(4), 2, hidden=8, layers=2)
     s, x = _cloud(generator, torch.float32)
-    there.load_state_dict(here.state_dict())
-    assert torch.equal(there.eval()(s, x), here.eval()(s, x))
+    with pytest.raises(ValueError, match="another group"):
+        there.load_state_dict(here.state_dict())
+    again = LieGNN(MINKOWSKI, 2, hidden=8, layers=2)
+    again.load_state_dict(here.state_dict())
+    assert torch.equal(again.eval()(s, x), here.eval()(s, x))
 
 
 def test_gradients_stay_finite(generator):
@@ -133,7 +136,7 @@ def test_the_network_says_what_it_is():
         (lambda net: net(torch.ones(1, 3, 2), torch.ones(1, 3, 4).double()), "x must have the model's dtype"),
         (lambda _: LieGNN(torch.ones(2, 3), 2), "metrics must have shape"),
         (lambda _: LieGNN(torch.tensor([[1.0, 2], [0, 1]]), 2), "symmetric"),
-        (lambda _: LieGNN(MINKOWSKI, 2, layers=0), "positive"),
+        (lambda _: LieGNN(MINKOWSKI, 2, layers=0), "layers must be"),
     ],
 )
 def test_bad_input_gets_a_sentence(call, message):

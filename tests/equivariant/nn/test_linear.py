@@ -92,5 +92,5 @@ def test_bad_input_gets_a_sentence():
         layer(torch.ones(3, 10, device="meta"))
     with pytest.raises(ValueError, match="about the origin"):
         EquivariantLinear(V, V, LieAlgebra(catalogue.rotation(2).basis, origin=torch.ones(2)))
-    with pytest.raises(ValueError, match="wanted a LieAlgebra"):
+    with pytest.raises(ValueError, match="expected a LieAlgebra"):
         EquivariantLinear(V, V, torch.eye(2))
