@@ -1,15 +1,15 @@
 """Checkpoints: the state of a run in one file with a checksum, read back only by the same run; and Ctrl-C."""
 
 import io
-import os
 import signal
 import threading
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+
+from equivariant.files import write_file
 
 __all__ = ["Checkpoint", "Interrupts", "Stateful"]
 
@@ -53,7 +53,7 @@ class Checkpoint:
         content = {"trainer": trainer.state_dict(), "schedule": schedule.state_dict(), "history": history}
         torch.save({"run": self.run_hash, **content}, buffer)
         payload = buffer.getvalue()
-        _write(self.path, f"{FORMAT} {sha256(payload).hexdigest()}\n".encode() + payload)
+        write_file(self.path, f"{FORMAT} {sha256(payload).hexdigest()}\n".encode() + payload)
 
     def restore(self, trainer: Stateful, schedule: Stateful) -> list[dict[str, float]]:
         """Load the state of the run, if there is a file.
@@ -118,17 +118,3 @@ class Interrupts:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"could not write {path}: {error.strerror}; an older file there is unchanged"
-        ) from None

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from discover.latent.autoencoder import Architecture, Autoencoder
 from discover.latent.frames import InnerProduct, adapted_frame, inner_product
 from equivariant.algebra import CoefficientDistribution, LieAlgebra
-from equivariant.files import read_tensors
+from equivariant.files import read_tensors, write_tensors
 
 __all__ = ["FORMAT", "LatentSymmetry"]
 
@@ -150,10 +149,13 @@ class LatentSymmetry:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file of format ``latent-symmetry/1``; dtypes are kept.
+        """Write one safetensors file of format ``latent-symmetry/1`` with a checksum; dtypes are kept.
 
         Args:
             path: of the file.
+
+        Raises:
+            OSError: if the file cannot be written; an old one stays.
         """
         tensors = {f"autoencoder.{name}": t for name, t in self.autoencoder.state_dict().items()}
         distribution = self.algebra.distribution
@@ -164,13 +166,9 @@ class LatentSymmetry:
             "coordinates": self.algebra.coordinates,
             "provenance": self.algebra.provenance,
         }
-        metadata = {
-            "format": FORMAT,
-            "architecture": json.dumps(asdict(self.autoencoder.architecture)),
-            "algebra": json.dumps(algebra),
-            "digest": self.digest,
-        }
-        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, Path(path), metadata)
+        architecture = json.dumps(asdict(self.autoencoder.architecture))
+        words = {"architecture": architecture, "algebra": json.dumps(algebra), "digest": self.digest}
+        write_tensors(path, FORMAT, tensors, **words)
 
     @classmethod
     def load(cls, path: str | Path) -> "LatentSymmetry":
@@ -183,7 +181,7 @@ class LatentSymmetry:
             FileNotFoundError: if there is none.
             ValueError: for a file of another format, or whose content is not whole or not what its digest says.
         """
-        metadata, tensors = read_tensors(Path(path), FORMAT, "latent symmetry", "LatentSymmetry.save(path)")
+        metadata, tensors = read_tensors(path, FORMAT, "latent symmetry", "LatentSymmetry.save(path)")
         try:
             loaded = cls(_autoencoder(metadata, tensors), _algebra(metadata, tensors))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

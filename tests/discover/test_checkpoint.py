@@ -93,7 +93,7 @@ def test_a_full_disk_gets_a_sentence_and_the_old_file_stays(path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
-        with pytest.raises(OSError, match=r"run\.ckpt.*No space left on device"):
+        with pytest.raises(OSError, match=r"cannot write .*run\.ckpt: No space left on device"):
             Checkpoint(path, "a run").write(Counter(5.0), Counter(6.0), [])
     assert restore(path) == (3.0, 4.0, ROWS)
     assert os.listdir(path.parent) == [path.name]
