@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from equivariant import compare
 from equivariant.arrays import ArrayLike, as_floating, as_tensor
 from equivariant.display import algebra_html
 from equivariant.expm import ClosedForm, closed_form, elements
-from equivariant.files import read_tensors
+from equivariant.files import read_tensors, write_tensors
 
 __all__ = ["FORMAT", "CoefficientDistribution", "LieAlgebra", "check_finite", "draw"]
 
@@ -232,7 +231,8 @@ class LieAlgebra:
     @property
     def name(self) -> str | None:
         """What the algebra was identified as, e.g. ``"so(1,3)"``, or None."""
-        return self.provenance.get("name")
+        name = self.provenance.get("name")
+        return None if name is None else str(name)
 
     @property
     def dim(self) -> int:
@@ -351,7 +351,9 @@ class LieAlgebra:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file of format ``lie-algebra/1``; the dtype is kept.
+        """Write a safetensors file of format ``lie-algebra/1`` with a checksum; the dtype is kept.
+
+        The same algebra gives the same bytes.
 
         Args:
             path: of the file.
@@ -362,14 +364,15 @@ class LieAlgebra:
             "scale": self.distribution.scale,
             "origin": self.origin,
         }
-        metadata = {
-            "format": FORMAT,
-            "distribution": self.distribution.kind,
-            "coordinates": json.dumps(self.coordinates),
-            "space": self.space,
-            "provenance": json.dumps(self.provenance),
-        }
-        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, Path(path), metadata)
+        write_tensors(
+            path,
+            FORMAT,
+            tensors,
+            distribution=self.distribution.kind,
+            coordinates=json.dumps(self.coordinates),
+            space=self.space,
+            provenance=json.dumps(self.provenance),
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> "LieAlgebra":
@@ -383,10 +386,12 @@ class LieAlgebra:
             ValueError: for a file that is not safetensors, of another format, damaged, or whose content is not an
                 algebra (wrong shape or dtype, NaN, a missing entry).
         """
-        metadata, tensors = read_tensors(Path(path), FORMAT, "algebra", "LieAlgebra.save(path)")
+        metadata, tensors = read_tensors(path, FORMAT, "algebra", "LieAlgebra.save(path)")
         try:
-            # version 0.1 called the distribution a law
+            # version 0.1 called the distribution a law and wrote no checksum
             kind = metadata["law"] if "law" in metadata else metadata["distribution"]
+            if "law" not in metadata and "sha256" not in metadata:
+                raise ValueError("its checksum is missing, so it may be damaged; save it again")
             for entry in ("basis", "mean", "scale", "origin"):
                 if tensors[entry].dtype not in DTYPES:
                     raise ValueError(f"{entry} must be floating point numbers, got {tensors[entry].dtype}")
@@ -399,7 +404,7 @@ class LieAlgebra:
             raise ValueError(
                 f"{path} is not a complete {FORMAT} file: the entry {error} is missing; save it again"
             ) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} does not hold a valid algebra: {error}") from None
 
     def __repr__(self) -> str:

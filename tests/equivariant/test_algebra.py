@@ -67,43 +67,82 @@ def test_the_digest_is_of_the_content(change):
     assert algebra.to(torch.float32).digest == algebra.digest
 
 
+WHOLE = {
+    "basis": torch.ones(1, 2, 2),
+    "mean": torch.zeros(1),
+    "scale": torch.ones(1),
+    "origin": torch.zeros(2),
+}
+HEADER = {"law": "normal", "coordinates": '["x", "y"]', "space": "data", "provenance": "{}"}
+
+
 def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no algebra file"):
         LieAlgebra.load(tmp_path / "none")
     (tmp_path / "text").write_text("not an algebra")
     with pytest.raises(ValueError, match="not a safetensors file"):
         LieAlgebra.load(tmp_path / "text")
-    save_file({"basis": torch.ones(1, 2, 2)}, tmp_path / "foreign", {"format": "weights/3"})
+    save_file(WHOLE, tmp_path / "foreign", {"format": "weights/3"})
     with pytest.raises(ValueError, match="weights/3"):
         LieAlgebra.load(tmp_path / "foreign")
-    header = {
-        "format": "lie-algebra/1",
-        "distribution": "normal",
-        "coordinates": "[]",
-        "space": "data",
-        "provenance": "{}",
-    }
-    save_file({"basis": torch.ones(1, 2, 2)}, tmp_path / "part", header)
-    with pytest.raises(ValueError, match="missing"):
-        LieAlgebra.load(tmp_path / "part")
-    ones = {"mean": torch.zeros(1), "scale": torch.ones(1), "origin": torch.zeros(2)}
-    for name, basis in {"nan": torch.full((1, 2, 2), torch.nan), "shape": torch.ones(2, 2)}.items():
-        save_file({"basis": basis, **ones}, tmp_path / name, header)
-        with pytest.raises(ValueError, match="valid algebra"):
-            LieAlgebra.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "header", "message"),
+    [
+        ({"basis": torch.full((1, 2, 2), torch.nan)}, {}, "basis must be finite"),
+        ({"basis": torch.ones(2, 2)}, {}, "basis must have shape"),
+        ({"basis": torch.ones(1, 2, 2, dtype=torch.complex64)}, {}, "basis must be floating point"),
+        ({"basis": torch.ones(1, 2, 2).to(torch.float8_e5m2)}, {}, "basis must be floating point"),
+        ({"basis": torch.ones(1, 2, 2, dtype=torch.int64)}, {}, "basis must be floating point"),
+        ({"origin": torch.zeros(2, dtype=torch.int32)}, {}, "origin must be floating point"),
+        ({"origin": None}, {}, "'origin' is missing"),
+        ({"mean": torch.zeros(2)}, {}, "scale must have shape"),
+        ({}, {"space": None}, "'space' is missing"),
+        ({}, {"law": None}, "'distribution' is missing"),
+        ({}, {"law": None, "distribution": "normal"}, "checksum is missing"),
+        ({}, {"law": "cauchy"}, "unknown coefficient distribution"),
+        ({}, {"coordinates": "5"}, "valid algebra"),
+        ({}, {"coordinates": '["x"'}, "valid algebra"),
+        ({}, {"provenance": "[1]"}, "valid algebra"),
+        ({}, {"provenance": "[" * 100_000}, "valid algebra"),
+    ],
+)
+def test_hostile_files_get_a_sentence(tmp_path, tensors, header, message):
+    given = {name: t for name, t in (WHOLE | tensors).items() if t is not None}
+    words = {name: word for name, word in (HEADER | header).items() if word is not None}
+    save_file(given, tmp_path / "file", {"format": "lie-algebra/1", **words})
+    with pytest.raises(ValueError, match=message):
+        LieAlgebra.load(tmp_path / "file")
+
+
+def test_a_damaged_file_is_refused_and_the_same_algebra_gives_the_same_bytes(tmp_path):
+    """One bit in the numbers or in the header, or a missing end: whatever is read is what was written."""
+    algebra = LieAlgebra(
+        catalogue.rotation(2).basis, name="so(2)", provenance={"seed": 1, "config": {"a": 2}}
+    )
+    path = tmp_path / "algebra"
+    algebra.save(path)
+    blob = path.read_bytes()
+    for again in (algebra, LieAlgebra.load(path)):
+        again.save(path)
+        assert path.read_bytes() == blob
+    for place in range(len(blob)):
+        damaged = bytearray(blob)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="algebra"):
+            LieAlgebra.load(path)
+    for length in (0, 7, 100, len(blob) - 1):
+        path.write_bytes(blob[:length])
+        with pytest.raises(ValueError, match="safetensors"):
+            LieAlgebra.load(path)
 
 
 def test_files_of_version_0_1_open(tmp_path):
     """They name the kind of distribution ``law`` and carry no checksum."""
-    ones = {"mean": torch.zeros(1), "scale": torch.full((1,), 2.0), "origin": torch.zeros(2)}
-    metadata = {
-        "format": "lie-algebra/1",
-        "law": "uniform",
-        "coordinates": '["x", "y"]',
-        "space": "data",
-        "provenance": '{"seed": 1}',
-    }
-    save_file({"basis": torch.ones(1, 2, 2), **ones}, tmp_path / "old", metadata)
+    metadata = {"format": "lie-algebra/1", **HEADER, "law": "uniform", "provenance": '{"seed": 1}'}
+    save_file(WHOLE | {"scale": torch.full((1,), 2.0)}, tmp_path / "old", metadata)
     algebra = LieAlgebra.load(tmp_path / "old")
     assert (algebra.distribution.kind, float(algebra.distribution.scale)) == ("uniform", 2.0)
     assert (algebra.coordinates, algebra.provenance) == (("x", "y"), {"seed": 1})
@@ -241,4 +280,7 @@ def test_a_notebook_shows_name_evidence_and_heat_maps():
     assert "Symmetry found" in page
     assert "&lt;E&gt;" in page
     ElementTree.fromstring(LieAlgebra(torch.zeros(0, 2, 2))._repr_html_())
-    ElementTree.fromstring(catalogue.rotation(100)._repr_html_())
+    assert catalogue.rotation(6)._repr_html_().count("<svg") == 12
+    large = LieAlgebra(torch.ones(1, 200, 200))._repr_html_()
+    ElementTree.fromstring(large)
+    assert "<svg" not in large
