@@ -14,8 +14,6 @@ from equivariant.files import read_npy, read_npz, read_safetensors
 
 __all__ = ["DataFile"]
 
-LARGEST = 1e150  # squares of larger numbers overflow
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataFile:
@@ -89,7 +87,7 @@ class DataFile:
             The array and the names of its columns, if it has any.
 
         Raises:
-            ValueError: for an unknown name, or numbers whose squares overflow.
+            ValueError: for an unknown name.
         """
         if names is None:
             names = default if default in self.arrays else next(iter(self.arrays))
@@ -102,9 +100,6 @@ class DataFile:
             columns = self.columns if array.shape[-1:] == (len(self.columns),) else ()
         else:
             array, columns = self._pick(tuple(name.strip() for name in names.split(",")))
-        largest = float(array.double().nan_to_num(0.0).abs().max()) if array.numel() else 0.0
-        if largest > LARGEST:
-            raise ValueError(f"{self.path}: {names} holds numbers up to {largest:.0e}; choose larger units")
         return array, columns
 
     def _pick(self, names: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:

@@ -188,22 +188,21 @@ def verdict_in_words(verdict: Verdict | None) -> str:
         return "Nothing was tested on held-out data."
     if not verdict.passed:
         return str(verdict).split(". ")[0] + "."
-    sentences = []
-    if verdict.map == "holds" and verdict.violation is not None:
-        sentences.append(
-            f"Sure: the map from x to y is equivariant. On held-out data a network's forecasts violate it by "
-            f"{verdict.violation.value:.1%}, at most {verdict.violation.high:.1%} (up to 5 % passes)."
-        )
-    if verdict.law == "holds":
-        sentences.append(
-            f"{'The' if sentences else 'Sure: the'} data distribution is invariant: a critic tells transformed from "
-            f"original data with AUC {verdict.auc.value:.2f} (chance 0.5)."
-        )
-    else:
-        sentences.append(
-            "The data themselves are not distributed symmetrically, which does no harm to the map."
-        )
-    return " ".join(sentences)
+    invariant = verdict.distribution == "holds"
+    critic = f"a critic tells transformed from original data with AUC {verdict.auc.value:.2f} (chance 0.5)"
+    if verdict.equivariance_error is None:
+        return f"Sure: on held-out data the distribution is invariant; {critic}."
+    kind = "invariant" if verdict.invariant_target else "equivariant"
+    error = verdict.equivariance_error
+    also = (
+        "The data distribution is invariant too"
+        if invariant
+        else "The data distribution is not shown to be invariant"
+    )
+    return (
+        f"Sure: on held-out data the map from x to y is {kind}, with an error of {error.value:.1%}, at most "
+        f"{error.high:.1%} (up to 5% passes). {also}: {critic}."
+    )
 
 
 def algebra_section(

@@ -19,10 +19,19 @@ TIME_STEP = 20 / 49  # [time], G = 1 and unit masses
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TwoBodyData:
-    """Trajectories (n, steps, 8) to learn from and to be judged on; ``source`` says where they are from.
+    """Training and test trajectories of two unit masses, G = 1; columns are ``COLUMNS``.
 
-    Columns are ``COLUMNS``: positions [length] and momenta [momentum] of two unit masses, G = 1.
-    Raises ``ValueError`` for a wrong shape, too few trajectories or a number that is not finite.
+    Args:
+        train: (n, steps, 8), positions [length] and momenta [momentum].
+        test: (n, steps, 8).
+        source: where they are from, as text.
+
+    Raises:
+        ValueError: for a wrong shape, too few trajectories or a number that is not finite.
+
+    Example:
+        >>> TwoBodyData(train=torch.ones(3, 20, 8), test=torch.ones(2, 20, 8), source="nowhere").train.shape
+        torch.Size([3, 20, 8])
     """
 
     train: Tensor
@@ -43,9 +52,25 @@ class TwoBodyData:
 
 
 def load_orbits(path: str | Path) -> TwoBodyData:
-    """Read a .npz with ``train``, ``test`` (n, steps, 8) and ``columns``, the eight names in our order.
+    """Read a .npz with ``train``, ``test`` (n, steps, 8) and ``columns``, the names of the eight.
 
-    Raises ``FileNotFoundError``, or ``ValueError`` for a foreign file, other columns, or bad numbers.
+    Args:
+        path: of the file.
+
+    Returns:
+        The orbits, float64.
+
+    Raises:
+        FileNotFoundError: where there is no file.
+        ValueError: for another kind of file, other columns, or numbers that are not finite.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> data = TwoBodyData(train=torch.ones(3, 20, 8), test=torch.ones(2, 20, 8), source="nowhere")
+        >>> with TemporaryDirectory() as folder:
+        ...     save_orbits(f"{folder}/orbits.npz", data)
+        ...     load_orbits(f"{folder}/orbits.npz").source
+        'orbits.npz'
     """
     arrays = _read(Path(path))
     _check_columns(Path(path), arrays["columns"])
@@ -54,19 +79,61 @@ def load_orbits(path: str | Path) -> TwoBodyData:
 
 
 def save_orbits(path: str | Path, data: TwoBodyData) -> None:
-    """Write the .npz that ``load_orbits`` reads."""
+    """Write the .npz that ``load_orbits`` reads; the same orbits give the same bytes.
+
+    Args:
+        path: of the file.
+        data: the orbits.
+
+    Raises:
+        OSError: with a sentence, when it cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> data = TwoBodyData(train=torch.ones(3, 20, 8), test=torch.ones(2, 20, 8), source="nowhere")
+        >>> with TemporaryDirectory() as folder:
+        ...     save_orbits(f"{folder}/orbits.npz", data)
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['orbits.npz']
+    """
     write_npz(path, train=data.train.numpy(), test=data.test.numpy(), columns=np.array(NAMES))
 
 
 def pairs(trajectories: Tensor) -> tuple[Tensor, Tensor]:
-    """One step in, one step out: every pair of neighbours, two tensors (n (steps-1), 8)."""
+    """Every step and the next one.
+
+    Args:
+        trajectories: (n, steps, 8).
+
+    Returns:
+        Steps and next steps, each (n (steps - 1), 8).
+
+    Example:
+        >>> x, y = pairs(torch.arange(6.0).reshape(1, 3, 2))
+        >>> x.tolist(), y.tolist()
+        ([[0.0, 1.0], [2.0, 3.0]], [[2.0, 3.0], [4.0, 5.0]])
+    """
     return trajectories[:, :-1].flatten(0, 1), trajectories[:, 1:].flatten(0, 1)
 
 
 def windows(trajectories: Tensor, past: int = 5, future: int = 5) -> tuple[Tensor, Tensor]:
-    """Every run of ``past`` steps and the ``future`` steps after it: x (m, past * 8), y (m, future * 8).
+    """Every ``past`` consecutive steps and the ``future`` steps after them.
 
-    Features are flat, step after step, as ``past * V``. Raises ``ValueError`` when no window fits.
+    Args:
+        trajectories: (n, steps, 8).
+        past: steps of an input.
+        future: steps of a target.
+
+    Returns:
+        x (m, past * 8) and y (m, future * 8), flat, step after step, as ``past * V``.
+
+    Raises:
+        ValueError: when no window fits.
+
+    Example:
+        >>> x, y = windows(torch.zeros(2, 20, 8), past=3, future=1)
+        >>> x.shape, y.shape
+        (torch.Size([34, 24]), torch.Size([34, 8]))
     """
     if past < 1 or future < 1:
         raise ValueError(f"windows need past >= 1 and future >= 1, got {past} and {future}")

@@ -25,6 +25,13 @@ class Kepler:
         eccentricity: 0 is a circle, below 1 an ellipse; drawn half-normal with this scale when ``near`` is
             true, else uniformly from 0 to it. The default is the spread seen in the published orbits.
         near: see ``eccentricity``.
+
+    Raises:
+        ValueError: for a separation that is no range, or an eccentricity outside [0, 1).
+
+    Example:
+        >>> print(Kepler(separation=(3.0, 4.0), eccentricity=0.1, near=False))
+        separation 3 to 4, eccentricity up to 0.1
     """
 
     separation: tuple[float, float] = (3.0, 6.0)
@@ -48,7 +55,16 @@ class Kepler:
             raise ValueError(f"eccentricity must lie in [0, 1) for a bound orbit, got {self.eccentricity}")
 
     def draw(self, n: int, angles: tuple[float, float], generator: torch.Generator) -> Tensor:
-        """n states (n, 8) whose first body stands at an angle [rad] uniform in ``angles``."""
+        """Draw states.
+
+        Args:
+            n: how many.
+            angles: range [rad] of the first body's angle, drawn uniformly.
+            generator: of the random numbers.
+
+        Returns:
+            States (n, 8), float64.
+        """
         uniform = torch.rand(4, n, generator=generator, dtype=torch.float64)
         low, high = self.separation
         size = uniform[1]
@@ -60,7 +76,17 @@ class Kepler:
 
 
 def kepler_states(separation: Tensor, eccentricity: Tensor, anomaly: Tensor, angle: Tensor) -> Tensor:
-    """States (n, 8) on ellipses from (n,) each: distance now, e, true anomaly [rad], angle of body 1 [rad]."""
+    """States on ellipses.
+
+    Args:
+        separation: distance of the bodies (n,).
+        eccentricity: (n,).
+        anomaly: true anomaly [rad] (n,).
+        angle: of body 1 [rad] (n,).
+
+    Returns:
+        States (n, 8).
+    """
     parameter = separation * (1 + eccentricity * anomaly.cos())  # the semi-latus rectum
     speed = (TOTAL_MASS / parameter).sqrt()
     radial, tangential = speed * eccentricity * anomaly.sin(), speed * (1 + eccentricity * anomaly.cos())
@@ -72,10 +98,28 @@ def kepler_states(separation: Tensor, eccentricity: Tensor, anomaly: Tensor, ang
 
 
 def simulate(states: Tensor, steps: int = 20, time_step: float = TIME_STEP, rtol: float = 1e-9) -> Tensor:
-    """Trajectories (n, steps, 8) in float64 from states (n, 8), the first step being the state itself.
+    """Integrate the equations of motion with DOP853.
 
-    DOP853 with one step size for all: its root-mean-square tolerance is tightened by sqrt(n), so that each
-    orbit alone meets ``rtol``. Raises ``ValueError`` for a wrong shape or bodies that collide.
+    One step size serves all orbits: the root-mean-square tolerance is tightened by sqrt(n), so that each orbit alone
+    meets ``rtol``.
+
+    Args:
+        states: at the start (n, 8).
+        steps: of a trajectory, the start included.
+        time_step: between two of them [time].
+        rtol: relative tolerance.
+
+    Returns:
+        Trajectories (n, steps, 8), float64.
+
+    Raises:
+        ValueError: for a wrong shape or bodies that collide.
+
+    Example:
+        >>> circle = torch.tensor([[1.0, 0.0, 0.0, 0.5, -1.0, 0.0, 0.0, -0.5]])
+        >>> orbit = simulate(circle, steps=10)[0]
+        >>> bool((orbit[:, :2].norm(dim=1) - 1).abs().max() < 1e-6)
+        True
     """
     if states.ndim != 2 or states.shape[1] != 8 or len(states) == 0:
         raise ValueError(f"states must have shape (n, 8) with n > 0, got {tuple(states.shape)}")
@@ -93,7 +137,21 @@ def simulate(states: Tensor, steps: int = 20, time_step: float = TIME_STEP, rtol
 def simulated_orbits(
     n_train: int = 800, n_test: int = 800, *, family: Kepler | None = None, seed: int = 0
 ) -> TwoBodyData:
-    """Orbits as in the published set: training starts at angles in (-pi, 0), testing in (0, pi), 20 steps."""
+    """Orbits of 20 steps as in the published set: training starts at angles in (-pi, 0), testing in (0, pi).
+
+    Args:
+        n_train: training orbits.
+        n_test: test orbits.
+        family: to draw them from; near-circular orbits by default.
+        seed: of the random numbers.
+
+    Returns:
+        The orbits.
+
+    Example:
+        >>> simulated_orbits(4, 2).train.shape
+        torch.Size([4, 20, 8])
+    """
     family = family or Kepler()
     generator = torch.Generator().manual_seed(seed)
     train = simulate(family.draw(n_train, (-math.pi, 0.0), generator))
@@ -102,21 +160,52 @@ def simulated_orbits(
 
 
 def energy(states: Tensor) -> Tensor:
-    """|p1|^2/2 + |p2|^2/2 - 1/|q1 - q2| of states (..., 8)."""
+    """The energy |p1|^2/2 + |p2|^2/2 - 1/|q1 - q2|.
+
+    Args:
+        states: (..., 8).
+
+    Returns:
+        Shape (...).
+
+    Example:
+        >>> float(energy(torch.tensor([1.0, 0.0, 0.0, 0.5, -1.0, 0.0, 0.0, -0.5])))
+        -0.25
+    """
     q1, p1, q2, p2 = states.unflatten(-1, (4, 2)).unbind(-2)
     return (p1.square().sum(-1) + p2.square().sum(-1)) / 2 - 1 / (q1 - q2).norm(dim=-1)
 
 
 def angular_momentum(states: Tensor) -> Tensor:
-    """q1 x p1 + q2 x p2 of states (..., 8), counter-clockwise positive."""
+    """The angular momentum q1 x p1 + q2 x p2, counter-clockwise positive.
+
+    Args:
+        states: (..., 8).
+
+    Returns:
+        Shape (...).
+
+    Example:
+        >>> float(angular_momentum(torch.tensor([1.0, 0.0, 0.0, 0.5, -1.0, 0.0, 0.0, -0.5])))
+        1.0
+    """
     q1, p1, q2, p2 = states.unflatten(-1, (4, 2)).unbind(-2)
     return _cross(q1, p1) + _cross(q2, p2)
 
 
 def rotation_drift(follow: Callable[[Tensor], Tensor], states: Tensor, g: Tensor) -> float:
-    """|follow(g x) - g follow(x)| / |follow(x)|: 0 when g (8, 8) is a symmetry of the motion."""
-    turned, expected = follow(states @ g.mT), follow(states) @ g.mT
-    return float((turned - expected).norm() / expected.norm())
+    """|follow(g x) - g follow(x)| / |follow(x)|: 0 when g is a symmetry of the motion.
+
+    Args:
+        follow: from states (n, 8) to trajectories.
+        states: (n, 8).
+        g: (8, 8).
+
+    Returns:
+        The relative error.
+    """
+    actual, expected = follow(states @ g.mT), follow(states) @ g.mT
+    return float((actual - expected).norm() / expected.norm())
 
 
 def _rate(n: int) -> Callable[[float, np.ndarray], np.ndarray]:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from discover import LieGAN, refine
+from equivariant import V
 from tasks.common.files import RunFolder
 from tasks.common.trainer import Trainer, mean_squared_error
 from tasks.two_body.data import COLUMNS, TwoBodyData, load_orbits, pairs
-from tasks.two_body.models import OURS, PAPER, Recipe, build, full_turn, one_element_each
+from tasks.two_body.models import OURS, PAPER, Recipe, augment_windows, build, full_period
 from tasks.two_body.results import TwoBodyDiscovery, TwoBodyResults
 from tasks.two_body.simulator import simulated_orbits
 
@@ -133,7 +134,7 @@ class TwoBody:
             progress=self.progress,
         )
         trajectory = torch.arange(n).repeat_interleave(steps - 1)
-        liegan.fit(x, y, coordinates=COLUMNS, groups=trajectory)
+        liegan.fit(x, y, y_rep=V, coordinates=COLUMNS, groups=trajectory)
         found = TwoBodyDiscovery(seed=seed, liegan=liegan, refinement=refine(liegan.algebra_, data=x), data=x)
         suffix = "" if seed == self.seed else f"-{seed}"
         found.raw.save(self.out / f"raw{suffix}.safetensors")
@@ -156,8 +157,8 @@ class TwoBody:
         )
         transform = None
         if recipe.augmented and algebra is not None:
-            turn = full_turn(algebra, recipe.deviation)
-            transform = one_element_each(turn, self.past, self.future, recipe.turned_back)
+            full = full_period(algebra, recipe.deviation)
+            transform = augment_windows(full, self.past, self.future, recipe.pull_back)
         x, y = results.train_windows
         trainer.fit(model, x, y, transform, label=f"{name}, {symmetry}")
         results.histories[name, symmetry, found.seed] = trainer.history_
@@ -181,7 +182,7 @@ class TwoBody:
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             constant=recipe.constant,
-            turning=None if recipe.robust is None else recipe.robust * residual,
+            huber_delta=None if recipe.huber is None else recipe.huber * residual,
             seed=seed,
             checkpoint=self._checkpoint(f"{label}-{seed}"),
             progress=self.progress,

@@ -15,7 +15,7 @@ class TimeFrame:
     Args:
         base: (future, past), the ridge regression of the future steps on the past ones.
         patterns: (m, past), the principal time patterns of the past, each scaled to unit size.
-        residual: (future,), the median size of what the base leaves over, per future step.
+        residual: (future,), the median size of the residual of the base, per future step.
     """
 
     base: Tensor
@@ -24,10 +24,20 @@ class TimeFrame:
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, k: int, *, smoothing: float = 1e-6, rtol: float = 1e-4) -> "TimeFrame":
-        """From flat windows x (n, past * k), y (n, future * k).
+        """Fit it to windows.
 
-        ``smoothing``: the ridge, relative to the data's variance; it keeps a jump in one step from being
-        amplified. ``rtol``: patterns weaker than this times the strongest carry no weight and are dropped.
+        Args:
+            x: flat (n, past * k).
+            y: flat (n, future * k).
+            k: size of one step.
+            smoothing: the ridge, relative to the data's variance; it keeps a jump in one step from being amplified.
+            rtol: patterns weaker than this times the strongest are dropped.
+
+        Returns:
+            The linear forecast.
+
+        Raises:
+            ValueError: for windows of another shape.
         """
         past, future = _steps("x", x, k), _steps("y", y, k)
         inputs, targets = past.transpose(1, 2).flatten(0, 1), future.transpose(1, 2).flatten(0, 1)
@@ -53,7 +63,9 @@ class Forecaster(nn.Module):
     W, P, r are numbers and so commute with every g: the forecaster has exactly the symmetry of f.
 
     Args:
-        net: f, from flat (n, m * k) to flat (n, future * k). frame: W, P and r. k: size of one step.
+        net: f, from flat (n, m * k) to flat (n, future * k).
+        frame: W, P and r.
+        k: size of one step.
     """
 
     base: Tensor

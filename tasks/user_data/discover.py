@@ -1,7 +1,7 @@
 """Discovery on a file of one's own: columns in, an algebra, its verdict and a report out."""
 
-import json
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,13 +9,25 @@ import torch
 from torch import Tensor
 
 from discover import LieGAN, Refinement, Spectral, refine
-from discover.algebra.draw import draw_evidence
-from equivariant import Rep
+from discover.algebra.draw import draw_action, draw_evidence, planes
+from equivariant import Rep, V
 from tasks.common.columns import DataFile
-from tasks.common.report import Picture, Section, algebra_section, draw_curves, write_report
+from tasks.common.files import RunFolder, write_json
+from tasks.common.plots import draw_curves
+from tasks.common.report import (
+    Headline,
+    Picture,
+    Section,
+    algebra_in_words,
+    algebra_section,
+    verdict_in_words,
+    write_report,
+)
 from tasks.common.results import environment
 
 __all__ = ["Discovery"]
+
+ACTION = "Data before and after g = exp(w L), the group element of the found symmetry; {columns}."
 
 
 @dataclass(kw_only=True)
@@ -24,21 +36,22 @@ class Discovery:
 
     Args:
         x: array of inputs, or comma-separated columns; the only array, or all columns but those of y.
-        y: array or columns of targets; without them only the law of x is asked about.
-        x_rep: how x is built, such as "5*V" or "2*V + Scalar"; guessed from its shape when left out.
-        y_rep: how y is built; "Scalar" for one that does not move.
-        next_step: x holds trajectories (n, steps, k): one step goes in, the next one comes out.
+        y: array or columns of targets; without them only the distribution of x is tested.
+        x_rep: representation of x, such as "5*V" (five vectors) or "2*V + Scalar"; by its shape when left out.
+        y_rep: representation of y; "Scalar" for invariant targets.
+        next_step: x holds trajectories (n, steps, k): the map goes from each step to the next.
         labels: y holds class labels, as whole numbers.
-        method: "liegan" (adversarial, one look at the law and the map) or "spectral" (the map alone, by linear
-            algebra on a fitted network; finds the number of generators by itself).
-        n_generators: how many generators to look for; by default 1 for liegan, and where the spectrum has its gap.
+        method: "liegan" (adversarial; distribution and map) or "spectral" (null space of the equations of a fitted
+            network; the map alone; finds the number of generators).
+        n_generators: how many generators to look for; 1 for liegan, by the gap of the spectrum for spectral.
         search_space: "free", "blocks:2", or groups of coordinates that mix such as "0,1,4,5|2,3,6,7".
         distribution: of the coefficients: "normal", "uniform", or "integer" for a discrete group.
         distribution_scale: standard deviation, half width, or largest integer of the distribution.
-        steps: at most so many steps of training; the method's own number when left out.
-        seed: of everything random.
-        out: folder of this run; an unfinished run found there goes on. By default runs/ and the file's name.
-        progress: show a bar.
+        steps: most training steps; the method's own number when left out.
+        seed: of all random numbers.
+        out: folder of this run, runs/discover-FILE by default; an unfinished one with the same settings is resumed.
+        overwrite: replace another run in this folder instead of refusing.
+        progress: show a progress bar.
     """
 
     x: str | None = None
@@ -55,18 +68,38 @@ class Discovery:
     steps: int | None = None
     seed: int = 0
     out: Path | None = None
+    overwrite: bool = False
     progress: bool = True
 
     def run(self, path: Path) -> tuple[LieGAN | Spectral, Refinement]:
-        """Discover, refine and write everything to the run's folder."""
-        x, y, names, groups = self._data(DataFile.read(path))
-        folder = self.folder(path)
-        estimator = self._liegan(folder) if self.method == "liegan" else self._spectral()
+        """Discover, refine and write everything to the run's folder.
+
+        Args:
+            path: of the data.
+
+        Returns:
+            The fitted estimator and its refined algebra.
+
+        Raises:
+            FileNotFoundError: where there are no data.
+            ValueError: for data, columns or settings that do not fit, or a folder of another run.
+        """
+        estimator = self._estimator(self.folder(path))
         x_rep, y_rep = (None if text is None else Rep.parse(text) for text in (self.x_rep, self.y_rep))
-        estimator.fit(x, y, x_rep=x_rep, y_rep=y_rep, coordinates=names or None, groups=groups)
-        vectors = x.double() if x.shape[-1] == estimator.algebra_.dim else estimator.span_.basis
-        refinement = refine(estimator.algebra_, data=vectors)
-        self._write(folder, path, estimator, refinement, vectors)
+        y_rep = y_rep or (x_rep or V if self.next_step else None)
+        x, y, names, groups = self._data(DataFile.read(path))
+        y_kind = "class" if self.labels else None
+        digest = sha256(path.read_bytes()).hexdigest()
+        settings = {"task": "discover", "data": path.name, "data_digest": digest, **self.config()}
+        with RunFolder(
+            self.folder(path), settings, overwrite=self.overwrite, products=["*.safetensors"]
+        ) as folder:
+            estimator.fit(
+                x, y, x_rep=x_rep, y_rep=y_rep, y_kind=y_kind, coordinates=names or None, groups=groups
+            )
+            vectors = x.double() if x.shape[-1] == estimator.algebra_.dim else estimator.span_.basis
+            refinement = refine(estimator.algebra_, data=vectors)
+            self._write(folder, path, estimator, refinement, vectors)
         return estimator, refinement
 
     def folder(self, path: Path) -> Path:
@@ -74,8 +107,34 @@ class Discovery:
         return self.out or Path("runs") / f"discover-{path.stem}"
 
     def config(self) -> dict[str, Any]:
-        """Every setting that decides the result, as ``json`` can write it."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("out", "progress")}
+        """Every setting that decides the result."""
+        free = ("out", "overwrite", "progress")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in free}
+
+    def _estimator(self, folder: Path) -> LieGAN | Spectral:
+        kind = LieGAN if self.method == "liegan" else Spectral
+        common: dict[str, Any] = {
+            "search_space": self.search_space,
+            "distribution_scale": self.distribution_scale,
+            "steps": kind.steps if self.steps is None else self.steps,
+            "seed": self.seed,
+            "progress": self.progress,
+        }
+        if kind is Spectral:
+            if self.distribution != "normal":
+                raise ValueError(
+                    f"method spectral needs distribution normal, got {self.distribution!r}; use liegan"
+                )
+            return Spectral(n_generators=self.n_generators, **common)
+        common["cooldown"] = min(LieGAN.cooldown, common["steps"] // 2)
+        if self.distribution == "integer":
+            common |= {"generator_size": None, "identity_penalty": 1.0}
+        return LieGAN(
+            n_generators=1 if self.n_generators is None else self.n_generators,
+            distribution=self.distribution,
+            checkpoint=folder / "checkpoints" / "discovery.pt",
+            **common,
+        )
 
     def _data(self, file: DataFile) -> tuple[Tensor, Tensor | None, tuple[str, ...], Tensor | None]:
         """x, y, names of the coordinates of one vector, and which samples belong together."""
@@ -89,45 +148,12 @@ class Discovery:
             y = y.double().squeeze(-1) if y.ndim == 2 and y.shape[1] == 1 else y.double()
         return x.double(), y, names if self.x_rep in (None, "V") else (), None
 
-    def _liegan(self, folder: Path) -> LieGAN:
-        discrete: dict[str, Any] = (
-            {"generator_size": None, "identity_penalty": 1.0} if self.distribution == "integer" else {}
-        )
-        steps = LieGAN.steps if self.steps is None else self.steps
-        return LieGAN(
-            n_generators=1 if self.n_generators is None else self.n_generators,
-            search_space=self.search_space,
-            distribution=self.distribution,
-            distribution_scale=self.distribution_scale,
-            steps=steps,
-            cooldown=min(LieGAN.cooldown, steps // 2),
-            seed=self.seed,
-            checkpoint=folder / "checkpoints" / "discovery.pt",
-            progress=self.progress,
-            **discrete,
-        )
-
-    def _spectral(self) -> Spectral:
-        if self.distribution != "normal":
-            raise ValueError(
-                f"the spectral method finds continuous groups with normal coefficients; got {self.distribution!r}"
-            )
-        return Spectral(
-            n_generators=self.n_generators,
-            search_space=self.search_space,
-            distribution_scale=self.distribution_scale,
-            steps=Spectral.steps if self.steps is None else self.steps,
-            seed=self.seed,
-            progress=self.progress,
-        )
-
     def _write(
         self, folder: Path, path: Path, estimator: LieGAN | Spectral, refinement: Refinement, vectors: Tensor
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        raw, verdict = estimator.algebra_, estimator.verdict_
+        raw, refined, verdict = estimator.algebra_, refinement.algebra, estimator.verdict_
         raw.save(folder / "raw.safetensors")
-        refinement.algebra.save(folder / "algebra.safetensors")
+        refined.save(folder / "algebra.safetensors")
         content = {
             "task": "discover",
             "data": path.name,
@@ -135,24 +161,41 @@ class Discovery:
             "environment": environment(),
             "verdict": verdict.to_dict() if verdict else None,
             "changes": [asdict(change) for change in refinement.changes],
-            "digests": {"raw": raw.digest, "refined": refinement.algebra.digest},
+            "digests": {"raw": raw.digest, "refined": refined.digest},
         }
-        (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
-        symmetry = algebra_section(raw, refinement.algebra, refinement.changes, verdict, vectors)
-        sections = [symmetry, Section(heading="How it was found", pictures=[_evidence(estimator)])]
-        details = {"settings": self.config(), "environment": environment()}
-        write_report(folder / "report.html", f"Symmetries of {path.name}", "", sections, details)
+        write_json(folder / "results.json", content)
+        small = self.steps is not None and self.steps < type(estimator).steps
+        pairs = planes(refined)[:2]
+        columns = " and ".join(" against ".join(refined.coordinates[i] for i in pair) for pair in pairs)
+        action = draw_action(refined, vectors, names=pairs)
+        write_report(
+            folder / "report.html",
+            f"Symmetries of {path.name}",
+            f"{len(vectors)} samples, method {self.method}.",
+            headline=Headline(
+                found=algebra_in_words(refined, vectors),
+                sure=verdict_in_words(verdict),
+                picture=Picture(figure=action, caption=ACTION.format(columns=columns)),
+                passed=verdict is not None and verdict.passed,
+                warning=f"A short run of at most {self.steps} steps." if small else "",
+            ),
+            sections=[
+                algebra_section(raw, refined, refinement.changes, verdict, vectors),
+                Section(heading="How it was found", pictures=[_evidence(estimator)]),
+            ],
+            details={"settings": self.config(), "environment": environment()},
+        )
 
 
 def _evidence(estimator: LieGAN | Spectral) -> Picture:
     if isinstance(estimator, Spectral):
         figure = draw_evidence(estimator.spectrum_, estimator.algebra_.n_generators, estimator.noise)
         caption = (
-            "How much each combination of matrices violates the symmetry equations; a gap tells the number."
+            "How much each combination of matrices violates the symmetry equations; the gap shows the number."
         )
         return Picture(figure=figure, caption=caption)
     curves = draw_curves({"critic": estimator.history_}, "critic_loss", "nats")
-    caption = "Loss of the critic; a critic that sees no difference has 0.693 without class labels."
+    caption = "Loss of the critic; a critic that tells nothing apart has 0.693 without class labels."
     return Picture(figure=curves, caption=caption)
 
 

@@ -10,7 +10,7 @@ from discover import identify
 from discover.algebra.draw import draw_action, draw_basis, draw_spectrum
 from equivariant import LieAlgebra, data_span
 from tasks.common.columns import DataFile
-from tasks.common.report import Picture, Section, write_report
+from tasks.common.report import Headline, Picture, Section, algebra_in_words, write_report
 from tasks.common.results import environment
 
 __all__ = ["Show", "describe"]
@@ -21,9 +21,9 @@ class Show:
     """Prints and draws an algebra.
 
     Args:
-        data: file of data to move; without it, random points are.
+        data: file of data to transform; random points when left out.
         x: its array or columns, as for discover.
-        out: folder of the page; by default runs/ and the file's name.
+        out: folder of the page, runs/show-FILE by default.
     """
 
     data: Path | None = None
@@ -31,27 +31,46 @@ class Show:
     out: Path | None = None
 
     def run(self, path: Path) -> str:
-        """Write the page and return the text."""
+        """Write the page.
+
+        Args:
+            path: of the algebra.
+
+        Returns:
+            The algebra as text.
+
+        Raises:
+            FileNotFoundError: where there is no file.
+            ValueError: for a file that is not an algebra, or data that do not fit it.
+        """
         algebra = LieAlgebra.load(path)
         points = self._points(algebra)
-        text = describe(algebra, None if self.data is None else points)
+        seen = None if self.data is None else points
         folder = self.out or Path("runs") / f"show-{path.stem}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pictures = [
-            Picture(figure=draw_basis(algebra), caption="Entries of the generators."),
-            Picture(figure=draw_spectrum(algebra), caption="Eigenvalues and singular values."),
-            *(
-                Picture(
-                    figure=draw_action(algebra, points, generator=i),
-                    caption=f"Before and after exp(w L{i + 1}).",
-                )
-                for i in range(algebra.n_generators)
-            ),
+        actions = [
+            Picture(
+                figure=draw_action(algebra, points, generator=i), caption=f"Before and after exp(w L{i + 1})."
+            )
+            for i in range(algebra.n_generators)
         ]
-        section = Section(heading="The algebra", lines=[_name(algebra, None)], pictures=pictures)
-        details = {"provenance": algebra.provenance, "environment": environment()}
-        write_report(folder / "report.html", f"The algebra of {path.name}", repr(algebra), [section], details)
-        return f"{text}\n\nPictures are in {folder}/report.html."
+        spectrum = Picture(figure=draw_spectrum(algebra), caption="Eigenvalues and singular values.")
+        write_report(
+            folder / "report.html",
+            f"The algebra of {path.name}",
+            repr(algebra),
+            headline=Headline(
+                found=algebra_in_words(algebra, seen),
+                sure=_name(algebra, seen),
+                picture=Picture(figure=draw_basis(algebra), caption="Entries of the generators."),
+                passed=algebra.n_generators > 0,
+            ),
+            sections=[
+                Section(heading="Data before and after g", pictures=actions),
+                Section(heading="Spectrum", pictures=[spectrum]),
+            ],
+            details={"provenance": algebra.provenance, "environment": environment()},
+        )
+        return f"{describe(algebra, seen)}\n\nPictures are in {folder}/report.html."
 
     def _points(self, algebra: LieAlgebra) -> Tensor:
         if self.data is None:
@@ -84,8 +103,8 @@ def _name(algebra: LieAlgebra, data: Tensor | None) -> str:
     match = identify(algebra, data)
     where = "" if data is None else " on the span of the data"
     if match is None:
-        hint = "; give --data to judge it by what it does to data" if data is None else ""
-        return f"It is no algebra of the catalogue{where}{hint}."
+        hint = "; give --data to compare it on their span" if data is None else ""
+        return f"The catalogue does not have it{where}{hint}."
     return f"In the catalogue{where}: {match.name}, {match.angle:.1e} rad away."
 
 

@@ -134,7 +134,7 @@ def test_discover_finds_the_rotation_in_trajectories(run, orbits_file, tmp_path)
     code, out, _ = run("discover", orbits_file, "--x", "train", "--next-step", "--search-space", "blocks:2",
                        "--steps", 900, "--no-progress")  # fmt: skip
     assert code == 0
-    assert "Law of the data" in out
+    assert "the map x -> y is equivariant" in out
     folder = tmp_path / "runs" / "discover-orbits"
     found = LieAlgebra.load(folder / "raw.safetensors")
     data, _ = pairs(simulated_orbits(30, 5).train)
@@ -182,6 +182,7 @@ BAD = {
     "foreign orbits": (["two-body", "--data", "text.npz"], "plain arrays"),
     "foreign data": (["discover", "text.npz"], "plain numbers"),
     "NaN": (["discover", "nan.npy"], "nan|NaN|finite"),
+    "too large": (["discover", "large.csv"], "1e\\+300|overflow"),
     "one sample": (["discover", "one.npy"], "sample"),
     "wrong representation": (["discover", "good.npy", "--x-rep", "3*V"], "x_rep"),
     "unreadable representation": (["discover", "good.npy", "--x-rep", "open(1)"], "representation"),
@@ -202,6 +203,7 @@ def test_bad_input_gets_one_sentence_and_code_2(run, tmp_path, arguments, says):
         (tmp_path / name).write_text("this is no such file")
     np.save(tmp_path / "good.npy", np.random.default_rng(0).normal(size=(50, 4)))
     np.save(tmp_path / "nan.npy", np.full((50, 4), np.nan))
+    (tmp_path / "large.csv").write_text("a,b\n" + "1,1e300\n2,3\n" * 9)
     np.save(tmp_path / "one.npy", np.ones((1, 4)))
     (tmp_path / "labels.csv").write_text("a,c,b\n" + "1,2,0.5\n3,1,1.5\n" * 9)
     code, _, err = run(*arguments)

@@ -19,21 +19,21 @@ def trainer(**changes):
     return Trainer(**({"steps": 60, "batch_size": 50, "learning_rate": 0.1, "progress": False} | changes))
 
 
-@pytest.mark.parametrize("turning", [None, 0.1])
-def test_it_fits_a_line(line, turning):
+@pytest.mark.parametrize("huber_delta", [None, 0.1])
+def test_it_fits_a_line(line, huber_delta):
     net = model()
-    trainer(steps=400, turning=turning).fit(net, *line)
+    trainer(steps=400, huber_delta=huber_delta).fit(net, *line)
     assert mean_squared_error(net, *line) < 1e-4
 
 
-def test_broken_samples_rule_the_square_but_not_the_robust_loss(line):
+def test_outliers_dominate_the_squared_but_not_the_huber_loss(line):
     x, y = line[0], line[1].clone()
     y[:6] += 50
     errors = {}
-    for turning in (None, 0.1):
+    for huber_delta in (None, 0.1):
         net = model()
-        trainer(steps=600, turning=turning).fit(net, x, y)
-        errors[turning] = mean_squared_error(net, x[6:], y[6:])
+        trainer(steps=600, huber_delta=huber_delta).fit(net, x, y)
+        errors[huber_delta] = mean_squared_error(net, x[6:], y[6:])
     assert errors[0.1] < 1e-2 < errors[None]
 
 

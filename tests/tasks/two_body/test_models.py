@@ -6,7 +6,7 @@ from conftest import EXACT, SINGLE
 
 from equivariant import CoefficientDistribution, LieAlgebra, catalogue
 from tasks.two_body import simulated_orbits, windows
-from tasks.two_body.models import OURS, PAPER, Recipe, build, full_turn, one_element_each
+from tasks.two_body.models import OURS, PAPER, Recipe, augment_windows, build, full_period
 from tasks.two_body.results import true_symmetry
 from tasks.two_body.time_frame import Forecaster, TimeFrame
 
@@ -52,7 +52,7 @@ def test_patterns_have_unit_size_and_the_base_forecasts(samples):
 
 
 @pytest.mark.parametrize("name", ["EMLP"])
-def test_an_emlp_forecaster_keeps_the_rotation_and_an_mlp_does_not(samples, name):
+def test_an_emlp_forecaster_is_equivariant_and_an_mlp_is_not(samples, name):
     x, y = samples
     frame = TimeFrame.of(x, y, 8)
     g = TURN.element(torch.tensor([1.0]).double()).float()
@@ -85,7 +85,7 @@ def test_weights_come_from_the_seed(samples):
 
 def test_augmentation_gives_one_element_to_past_and_future(samples, generator):
     x, y = samples
-    new_x, new_y, back = one_element_each(full_turn(TURN), 5, 5)(x, y, generator)
+    new_x, new_y, back = augment_windows(full_period(TURN), 5, 5)(x, y, generator)
     assert torch.equal(back(y), y)
     angle = [torch.atan2(z.view(-1, 5, 8)[..., 1], z.view(-1, 5, 8)[..., 0]) for z in (x, new_x, y, new_y)]
     past, future = ((angle[i + 1] - angle[i]) % (2 * math.pi) for i in (0, 2))
@@ -94,22 +94,22 @@ def test_augmentation_gives_one_element_to_past_and_future(samples, generator):
     assert past[:, 0].std() > 1  # and a different one for each sample
 
 
-def test_a_prediction_turned_back_is_compared_where_it_came_from(samples, generator):
+def test_a_prediction_pulled_back_is_compared_with_the_original_target(samples, generator):
     x, y = samples
-    moved, target, back = one_element_each(full_turn(TURN), 5, 5, turned_back=True)(x, y, generator)
+    moved, target, back = augment_windows(full_period(TURN), 5, 5, pull_back=True)(x, y, generator)
     assert torch.equal(target, y)
     assert (moved - x).norm() > 0.1 * x.norm()
     assert (back(moved) - x).norm() / x.norm() < EXACT
 
 
-def test_a_full_turn_is_one_whatever_the_size_of_the_generator():
+def test_a_period_does_not_depend_on_the_size_of_the_generator():
     small = LieAlgebra(0.1 * TURN.basis)
-    distribution = full_turn(small).distribution
+    distribution = full_period(small).distribution
     assert distribution.kind == "uniform"
     assert float(distribution.scale) == pytest.approx(10 * math.pi)
-    assert float(full_turn(TURN, 3.0).distribution.scale) == 3.0
+    assert float(full_period(TURN, 3.0).distribution.scale) == 3.0
     still = LieAlgebra(catalogue.scaling(2).basis, CoefficientDistribution.normal(1, 0.2))
-    assert float(full_turn(still).distribution.scale) == pytest.approx(0.2)
+    assert float(full_period(still).distribution.scale) == pytest.approx(0.2)
 
 
 def test_an_emlp_without_an_algebra_is_refused(samples):

@@ -25,7 +25,7 @@ def test_the_centre_of_mass_is_at_rest_at_the_origin(generator):
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
-def test_the_motion_keeps_rotations_and_nothing_else_tried(family, generator):
+def test_the_motion_is_equivariant_under_rotations_and_nothing_else_tried(family, generator):
     states = family.draw(10, (-math.pi, 0), generator)
     turn = catalogue.by_name("4*so(2)").element(torch.tensor([1.0]).double())
     assert rotation_drift(simulate, states, turn) < 1e-8
