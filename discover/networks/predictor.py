@@ -1,4 +1,4 @@
-"""A predictor of y from x: an MLP for the part of y that could tell one group from another."""
+"""A predictor of y from x: an MLP for the part of y that is not equivariant under every linear group."""
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +13,13 @@ __all__ = ["Predictor", "target_of"]
 class Predictor(nn.Module):
     """An MLP for the part of y that is no fixed combination of the vectors of x.
 
-    Combinations A x over copies commute with every linear group, so they say nothing about any; taking them
-    off leaves what does. The first ``vectors`` times k entries of an output move like vectors. Scalars are
-    standardised; labels are predicted as probabilities (Brier score).
+    Combinations A x over copies are equivariant under every linear group and so say nothing about any; they are fitted
+    by least squares and subtracted. The first ``vectors`` times k entries of an output transform as vectors. Scalars
+    are standardised; labels are predicted as probabilities (Brier score).
+
+    Args:
+        samples: to be fitted to.
+        width: of both hidden layers.
     """
 
     def __init__(self, samples: Samples, *, width: int = 128):
@@ -39,25 +43,25 @@ class Predictor(nn.Module):
         numbers = out.shape[1] - self.classes
         return torch.cat([out[:, :numbers], out[:, numbers:].softmax(dim=1)], dim=1)
 
-    def along(self, x: Part, tangent: Tensor) -> tuple[Tensor, Tensor]:
-        """Value (n, o) and derivative (n, o) along ``tangent`` (n, m, k) of the vectors of x.
+    def jvp(self, x: Part, tangent: Tensor) -> tuple[Tensor, Tensor]:
+        """Value (n, o), and derivative (n, o) along a tangent, of what is left of y and of the centred logits.
 
-        Of what is left of y, and of the logits of the classes, centred, in place of their probabilities.
+        Args:
+            x: inputs.
+            tangent: of their vectors, (n, m, k).
         """
-        still = torch.zeros_like(x.scalars)
-        direction = torch.cat([tangent.flatten(1), still], dim=1) @ self.whitening
+        fixed = torch.zeros_like(x.scalars)
+        direction = torch.cat([tangent.flatten(1), fixed], dim=1) @ self.whitening
         value, derivative = torch.func.jvp(self._scores, (self.features(x),), (direction,))[:2]
         return value, derivative
 
     def _scores(self, features: Tensor) -> Tensor:
         out = self.network(features)
         numbers = out.shape[1] - self.classes
+        if not self.classes:
+            return out
         logits = out[:, numbers:]
-        return (
-            torch.cat([out[:, :numbers], logits - logits.mean(1, keepdim=True)], dim=1)
-            if self.classes
-            else out
-        )
+        return torch.cat([out[:, :numbers], logits - logits.mean(1, keepdim=True)], dim=1)
 
     def error(self, samples: Samples) -> Tensor:
         """Squared error (n,)."""
@@ -77,18 +81,23 @@ class Predictor(nn.Module):
         baseline = self.baseline_error(samples)
         return 1 - float(self.error(samples).mean() / baseline.mean()) if baseline.any() else 0.0
 
-    def reach(self, samples: Samples, moved: Samples, random: torch.Generator) -> Tensor:
-        """What the error would grow by if prediction and target parted ways (n,).
+    def largest_growth(self, samples: Samples, transformed: Samples, rng: torch.Generator) -> Tensor:
+        """How much the squared error (n,) would grow under g if prediction and target were unrelated.
 
-        For vectors, how far g moves the target. Invariant targets do not move: there, how far the predictions
-        for two samples differ.
+        For vectors, the distance by which g moves the target. Scalars and labels do not move: there, the distance
+        between the predictions for two samples.
+
+        Args:
+            samples: (x, y).
+            transformed: (g x, g y).
+            rng: pairs the samples.
         """
-        there, here = self._target(moved), self._target(samples)
+        after, before = self._target(transformed), self._target(samples)
         vectors = target_of(samples).vectors.flatten(1).shape[1]
         prediction = self(samples.x)
-        shuffle = torch.randperm(len(here), generator=random, device=random.device)
-        swapped = (prediction[shuffle] - prediction)[:, vectors:].square().sum(1)
-        return (there - here)[:, :vectors].square().sum(1) + swapped
+        shuffle = torch.randperm(len(before), generator=rng, device=rng.device)
+        exchanged = (prediction[shuffle] - prediction)[:, vectors:].square().sum(1)
+        return (after - before)[:, :vectors].square().sum(1) + exchanged
 
     def _rest(self, samples: Samples) -> Tensor:
         y = target_of(samples)
@@ -102,6 +111,7 @@ class Predictor(nn.Module):
 
 
 def target_of(samples: Samples) -> Part:
+    """The target y. Raises ``ValueError`` where there is none."""
     if samples.y is None:
         raise ValueError("a predictor needs a target y, got none")
     return samples.y
@@ -114,14 +124,14 @@ def _combination(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _centers(rest: Tensor, y: Part) -> Tensor:
-    """Zero for vectors, whose origin the group keeps; the mean for scalars."""
+    """Zero for vectors, whose origin is the fixed point of the group; the mean for scalars."""
     centers = rest.mean(0)
     centers[: y.vectors.flatten(1).shape[1]] = 0
     return centers
 
 
 def _scales(rest: Tensor, y: Part) -> Tensor:
-    """One scale for all entries of all vectors, so that it commutes with the group; one for each scalar."""
+    """One scale for all entries of all vectors, so that scaling is equivariant; one for each scalar."""
     vectors = y.vectors.flatten(1).shape[1]
     scales = (rest - rest.mean(0)).square().mean(0).sqrt()
     scales[:vectors] = rest[:, :vectors].square().mean().sqrt() if vectors else 1

@@ -179,12 +179,12 @@ class Spectral(Estimator):
         progress = "Spectral" if self.progress else None
         fit(
             predictor, predictor.loss, samples, steps=self.steps, batch=self.batch_size, rate=self.learning_rate,
-            random=rng, progress=progress,
+            rng=rng, progress=progress,
         )  # fmt: skip
         with torch.no_grad():
             self.explained_variance_ = predictor.explained_variance(test)
             columns = [
-                _equivariance_part(matrix, *predictor.along(chosen.x, tangent), predictor.vectors)
+                _equivariance_part(matrix, *predictor.jvp(chosen.x, tangent), predictor.vectors)
                 for matrix, tangent in zip(self.space_.whitened.to(tangents), tangents, strict=True)
             ]
         return torch.stack(columns, dim=2)

@@ -63,7 +63,7 @@ def distribution_evidence(
         logits = [critic(critic.features(s.flat()), s.labels) for s in (real, fake)]
         return F.softplus(-logits[0]).mean() + F.softplus(logits[1]).mean()
 
-    fit(critic, loss, train, steps=steps, batch=BATCH, rate=3e-3, random=rng)
+    fit(critic, loss, train, steps=steps, batch=BATCH, rate=3e-3, rng=rng)
     with torch.no_grad():
         scores = [critic(critic.features(s.flat()), s.labels) for s in (test, transformed)]
     return _bootstrap(lambda i: area_under_curve(scores[0][i], scores[1][i]), len(test), rng)
@@ -97,10 +97,10 @@ def map_evidence(
     if train.y is None:
         return MapEvidence()
     predictor = seeded(rng, lambda: Predictor(train))
-    fit(predictor, predictor.loss, train, steps=steps, batch=PREDICTOR_BATCH, rate=4e-3, random=rng)
+    fit(predictor, predictor.loss, train, steps=steps, batch=PREDICTOR_BATCH, rate=4e-3, rng=rng)
     with torch.no_grad():
         before, after = predictor.error(test), predictor.error(transformed)
-        reach = predictor.reach(test, transformed, rng)
+        reach = predictor.largest_growth(test, transformed, rng)
         explained = predictor.explained_variance(test)
     inside = _in_support(*(predictor.features(s.x) for s in (train, test, transformed)))
     if not inside.any():
