@@ -112,12 +112,12 @@ class RandomGroupAction(ExactConstants):
         """
         if len(tensors) != len(self.reps):
             raise ValueError(f"expected {len(self.reps)} tensors, one per representation, got {len(tensors)}")
-        moved = []
+        transformed = []
         for i, (rep, tensor) in enumerate(zip(self.reps, map(as_floating, tensors), strict=True)):
             rep.check(tensor, self.dims)
             origin = self.get_buffer(f"origin_{i}").to(tensor.dtype)
-            moved.append(rep.act(tuple(e.to(tensor.dtype) for e in g), tensor - origin) + origin)
-        return moved[0] if len(moved) == 1 else tuple(moved)
+            transformed.append(rep.act(tuple(e.to(tensor.dtype) for e in g), tensor - origin) + origin)
+        return transformed[0] if len(transformed) == 1 else tuple(transformed)
 
     def act_inverse(self, g: tuple[Tensor, ...], *tensors: ArrayLike) -> Tensor | tuple[Tensor, ...]:
         """g^-1 applied to every tensor.
@@ -133,8 +133,12 @@ class RandomGroupAction(ExactConstants):
         if not self.training:
             return given[0] if len(given) == 1 else given
         if given and all(tensor.ndim == 1 for tensor in given):
-            moved = self.forward(*(tensor.unsqueeze(0) for tensor in given))
-            return moved[0] if isinstance(moved, Tensor) else tuple(tensor[0] for tensor in moved)
+            transformed = self.forward(*(tensor.unsqueeze(0) for tensor in given))
+            return (
+                transformed[0]
+                if isinstance(transformed, Tensor)
+                else tuple(tensor[0] for tensor in transformed)
+            )
         sizes = {len(tensor) if tensor.ndim > 1 else 1 for tensor in given}
         if len(sizes) != 1:
             raise ValueError(f"every tensor must hold the same samples, got {sorted(sizes)} of them")
@@ -225,8 +229,10 @@ class GroupAverage(ExactConstants):
         if self._subgroup is not None:
             elements = [self.frame(x - before) @ elements[0]]
         g = [e.expand(-1, len(x), -1, -1) for e in elements]
-        moved = self.rep_in.act([torch.linalg.inv(e) for e in g], (x - before).expand(len(g[0]), -1, -1))
-        answers = self.model((moved + before).flatten(0, 1)).unflatten(0, (-1, len(x)))
+        transformed = self.rep_in.act(
+            [torch.linalg.inv(e) for e in g], (x - before).expand(len(g[0]), -1, -1)
+        )
+        answers = self.model((transformed + before).flatten(0, 1)).unflatten(0, (-1, len(x)))
         return (self.rep_out.act(g, answers - after) + after).mean(0)
 
     def frame(self, x: Tensor) -> Tensor:

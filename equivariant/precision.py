@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equivariant.arrays import ArrayLike, as_tensor
 
-__all__ = ["ExactConstants", "as_input", "autocast_enabled", "full_precision"]
+__all__ = ["ExactConstants", "as_input", "as_optional_input", "autocast_enabled", "full_precision"]
 
 
 class ExactConstants(nn.Module):
@@ -29,29 +29,50 @@ class ExactConstants(nn.Module):
         return self
 
 
-def as_input(x: ArrayLike, parameter: Tensor, name: str = "x") -> Tensor:
+def as_input(
+    x: ArrayLike, parameter: Tensor, name: str = "x", shape: tuple[int | str, ...] | None = None
+) -> Tensor:
     """A model's input as a tensor: arrays and lists are converted, a tensor must already fit the model.
 
     Args:
         x: a tensor, NumPy array, list or data frame.
         parameter: one of the model's, whose device and, outside of autocast, dtype x must have.
         name: what x is called in messages.
+        shape: what x must have, with a letter for each size that is free; default: any.
 
     Returns:
         x as a tensor.
 
     Raises:
-        ValueError: for a tensor on another device or of another dtype.
+        ValueError: for a tensor on another device, or of another dtype or shape.
     """
-    if not isinstance(x, Tensor):
-        return as_tensor(x, name, parameter.dtype).to(parameter.device)
-    if x.device != parameter.device:
+    tensor = x if isinstance(x, Tensor) else as_tensor(x, name, parameter.dtype).to(parameter.device)
+    if tensor.device != parameter.device:
         raise ValueError(
-            f"{name} must be on the model's device {parameter.device}, got {x.device}; use .to()"
+            f"{name} must be on the model's device {parameter.device}, got {tensor.device}; use .to()"
         )
-    if x.dtype != parameter.dtype and not autocast_enabled(x):
-        raise ValueError(f"{name} must have the model's dtype {parameter.dtype}, got {x.dtype}; use .to()")
-    return x
+    if tensor.dtype != parameter.dtype and not autocast_enabled(tensor):
+        raise ValueError(
+            f"{name} must have the model's dtype {parameter.dtype}, got {tensor.dtype}; use .to()"
+        )
+    if shape is not None and not _fits(tensor.shape, shape):
+        raise ValueError(f"{name} must have shape ({', '.join(map(str, shape))}), got {tuple(tensor.shape)}")
+    return tensor
+
+
+def as_optional_input(
+    x: ArrayLike | None, parameter: Tensor, name: str, shape: tuple[int | str, ...]
+) -> Tensor | None:
+    """``as_input`` for what may be left out where the model was built without it, so where the last size is 0."""
+    if x is None and shape[-1] != 0:
+        raise ValueError(f"the model was built with {shape[-1]} {name}, got none")
+    return None if x is None else as_input(x, parameter, name, shape)
+
+
+def _fits(actual: torch.Size, shape: tuple[int | str, ...]) -> bool:
+    return len(actual) == len(shape) and all(
+        isinstance(b, str) or a == b for a, b in zip(actual, shape, strict=True)
+    )
 
 
 def autocast_enabled(x: Tensor) -> bool:

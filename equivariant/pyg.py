@@ -13,7 +13,7 @@ from equivariant.augment import RandomGroupAction
 from equivariant.group import Symmetry
 from equivariant.nn.liegnn import LieGNNBlock
 from equivariant.nn.pairs import gated_message, move_weights
-from equivariant.precision import as_input
+from equivariant.precision import as_input, as_optional_input
 from equivariant.rep import Rep
 
 __all__ = ["LieGNNConv", "RandomGroupTransform"]
@@ -56,17 +56,16 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         edge_scalars: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor]:
         like: Tensor = self.phi_m[0].weight  # type: ignore[assignment]
-        h, x = as_input(h, like, "h"), as_input(x, like)
-        scalars = None if scalars is None else as_input(scalars, like, "scalars")
-        edge_scalars = None if edge_scalars is None else as_input(edge_scalars, like, "edge_scalars")
-        edge_index = self._edges(as_tensor(edge_index, "edge_index"), len(h))
-        self._check_rows("h", h, len(h), self.hidden)
-        self._check_rows("x", x, len(h), self.vectors * self.dim)
-        self._check_rows("scalars", scalars, len(h), self.scalars)
-        self._check_rows("edge_scalars", edge_scalars, edge_index.shape[1], self.edge_scalars)
+        h = as_input(h, like, "h", ("N", self.hidden))
+        nodes = len(h)
+        x = as_input(x, like, "x", (nodes, self.vectors * self.dim))
+        edge_index = self._edges(as_tensor(edge_index, "edge_index"), nodes)
+        scalars = as_optional_input(scalars, like, "scalars", (nodes, self.scalars))
+        edges = edge_index.shape[1]
+        edge_scalars = as_optional_input(edge_scalars, like, "edge_scalars", (edges, self.edge_scalars))
         target, source = self._node_terms(h)
         received, moved, degree = self.propagate(
-            edge_index, target=target, source=source, x=x, edge_scalars=edge_scalars, size=(len(h), len(h))
+            edge_index, target=target, source=source, x=x, edge_scalars=edge_scalars, size=(nodes, nodes)
         )
         x = x + self.step * moved / degree.clamp(min=1) if self.phi_x is not None else x
         return self._update(h, received, scalars, None), x
@@ -89,13 +88,6 @@ class LieGNNConv(LieGNNBlock, MessagePassing):
         width = inputs.shape[-1] - self.hidden - 1
         received, moved, degree = inputs.split([self.hidden, width, 1], dim=-1)
         return received, moved, degree
-
-    @staticmethod
-    def _check_rows(name: str, tensor: Tensor | None, rows: int, width: int) -> None:
-        if tensor is None and width:
-            raise ValueError(f"the layer was built with {width} {name}, got none")
-        if tensor is not None and tuple(tensor.shape) != (rows, width):
-            raise ValueError(f"{name} must have shape ({rows}, {width}), got {tuple(tensor.shape)}")
 
     @staticmethod
     def _edges(edge_index: Tensor, nodes: int) -> Tensor:
@@ -150,9 +142,8 @@ class RandomGroupTransform(BaseTransform):
         missing = [name for name in self.fields if getattr(data, name, None) is None]
         if missing:
             raise ValueError(f"the data have no field {missing}; they hold {sorted(data.keys())}")
-        moved = self.action(*(getattr(data, name).unsqueeze(0) for name in self.fields))
-        moved = (moved,) if isinstance(moved, torch.Tensor) else moved
-        for name, tensor in zip(self.fields, moved, strict=True):
+        given = self.action(*(getattr(data, name).unsqueeze(0) for name in self.fields))
+        for name, tensor in zip(self.fields, given if isinstance(given, tuple) else (given,), strict=True):
             # BaseTransform.__call__ hands over a shallow copy, so the caller's data keep their tensors
             setattr(data, name, tensor.squeeze(0))
         return data

@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.nn.norm import MaskedBatchNorm, pair_moments
 from equivariant.nn.pairs import PairMaps, pair_messages
-from equivariant.precision import ExactConstants, as_input, full_precision
+from equivariant.precision import ExactConstants, as_input, as_optional_input, full_precision
 
 __all__ = ["LieGNN", "LieGNNBlock", "check_metrics", "psi"]
 
@@ -137,12 +137,18 @@ class LieGNNBlock(ExactConstants):
 
     def forward(
         self,
-        h: Tensor,
-        x: Tensor,
-        mask: Tensor | None = None,
-        scalars: Tensor | None = None,
-        edge_scalars: Tensor | None = None,
+        h: ArrayLike,
+        x: ArrayLike,
+        mask: ArrayLike | None = None,
+        scalars: ArrayLike | None = None,
+        edge_scalars: ArrayLike | None = None,
     ) -> tuple[Tensor, Tensor]:
+        like: Tensor = self.phi_m[0].weight  # type: ignore[assignment]
+        x = as_input(x, like, "x", ("b", "n", self.vectors * self.dim))
+        b, n = x.shape[:2]
+        h, mask = as_input(h, like, "h", (b, n, self.hidden)), _as_mask(mask, x)
+        scalars = as_optional_input(scalars, like, "scalars", (b, n, self.scalars))
+        edge_scalars = as_optional_input(edge_scalars, like, "edge_scalars", (b, n, n, self.edge_scalars))
         nodes = x.new_ones(*x.shape[:-1], 1) if mask is None else mask.to(x.dtype).unsqueeze(-1)
         exists = _pairs(nodes)
         if edge_scalars is not None:
@@ -407,31 +413,22 @@ class LieGNN(nn.Module):
         """The inputs as tensors, once they have the right shapes."""
         block: LieGNNBlock = self.blocks[0]  # type: ignore[assignment]
         like, size = self.embedding.weight, block.vectors * block.dim
-        scalars, x = as_input(scalars, like, "scalars"), as_input(x, like)
-        mask = None if mask is None else as_tensor(mask, "mask")
-        if x.ndim != 3 or x.shape[-1] != size:
-            raise ValueError(f"x must have shape (b, n, {size}), got {tuple(x.shape)}")
-        if tuple(scalars.shape) != (*x.shape[:2], self.scalars):
-            raise ValueError(
-                f"scalars must have shape {(*x.shape[:2], self.scalars)}, got {tuple(scalars.shape)}"
-            )
-        if mask is not None and (mask.dtype != torch.bool or mask.shape != x.shape[:2]):
-            raise ValueError(
-                f"mask must be boolean of shape {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
-            )
-        edge_scalars = None if edge_scalars is None else as_input(edge_scalars, like, "edge_scalars")
-        self._check_edge_scalars(edge_scalars, (*x.shape[:2], x.shape[1], block.edge_scalars))
-        return scalars, x, mask, edge_scalars
+        x = as_input(x, like, "x", ("b", "n", size))
+        b, n = x.shape[:2]
+        scalars = as_input(scalars, like, "scalars", (b, n, self.scalars))
+        edge_scalars = as_optional_input(edge_scalars, like, "edge_scalars", (b, n, n, block.edge_scalars))
+        return scalars, x, _as_mask(mask, x), edge_scalars
 
-    @staticmethod
-    def _check_edge_scalars(edge_scalars: Tensor | None, expected: tuple[int, ...]) -> None:
-        if edge_scalars is None and expected[-1] == 0:
-            return
-        if edge_scalars is None or tuple(edge_scalars.shape) != expected:
-            actual = "none" if edge_scalars is None else f"shape {tuple(edge_scalars.shape)}"
-            raise ValueError(
-                f"built with edge_scalars={expected[-1]}, which need shape {expected}, got {actual}"
-            )
+
+def _as_mask(mask: ArrayLike | None, x: Tensor) -> Tensor | None:
+    if mask is None:
+        return None
+    tensor = as_tensor(mask, "mask").to(x.device)
+    if tensor.dtype != torch.bool or tensor.shape != x.shape[:2]:
+        raise ValueError(
+            f"mask must be boolean of shape {tuple(x.shape[:2])}, got {tensor.dtype} {tuple(tensor.shape)}"
+        )
+    return tensor
 
 
 def _masked_mean(h: Tensor, mask: Tensor | None) -> Tensor:

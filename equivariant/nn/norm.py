@@ -1,4 +1,4 @@
-"""Batch normalisation over the entries that exist: mean and variance ignore what the mask leaves out."""
+"""Batch normalisation over the entries that exist: mean and variance ignore all others."""
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ def pair_moments(
 
     .. math:: \sum_{i \neq j} (a_i + b_j)^2 = \sum_i d_i (a_i^2 + b_i^2) + 2 \sum_i a_i \sum_j b_j - 2 \sum_i a_i b_i
 
-    with d_i the number of partners, and alike for the terms with f. The parts are centred first, so nothing cancels.
+    with d_i the number of partners, and similarly for the terms with f. The parts are centred first so that
+    nothing cancels.
 
     Args:
         target: a, shape (n, m, h).

@@ -214,7 +214,20 @@ class TestLieGNN:
 
     def test_edge_scalars_of_another_shape_are_refused(self, net, cloud):
         s, x, mask, e = cloud
-        with pytest.raises(ValueError, match="edge_scalars=1, which need shape"):
+        with pytest.raises(ValueError, match="built with 1 edge_scalars, got none"):
             net(s, x, mask)
-        with pytest.raises(ValueError, match="edge_scalars=1, which need shape"):
+        with pytest.raises(ValueError, match=r"edge_scalars must have shape \(2, 5, 5, 1\)"):
             net(s, x, mask, e[..., 0])
+
+    def test_a_block_alone_checks_its_inputs(self, net, cloud):
+        _, x, mask, e = cloud
+        h, block = torch.zeros(2, 5, 8).double(), net.blocks[0]
+        assert torch.equal(
+            block(h.numpy(), x.tolist(), mask, h[..., :2], e)[0], block(h, x, mask, h[..., :2], e)[0]
+        )
+        with pytest.raises(ValueError, match=r"x must have shape \(b, n, 3\)"):
+            block(h, x[..., :2])
+        with pytest.raises(ValueError, match=r"h must have shape \(2, 5, 8\)"):
+            block(h[..., :2], x)
+        with pytest.raises(ValueError, match="built with 2 scalars, got none"):
+            block(h, x, mask)
