@@ -1,13 +1,14 @@
 """Invariant bilinear forms of an algebra: J with L^T J + J L = 0 for every L, and h^T J h = J for every h."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from equivariant.algebra import LieAlgebra
-from equivariant.group import Group, Symmetry
-from equivariant.nullspace import RTOL, null_space
+from equivariant.coordinates import Coordinates, solve_by_evidence, symmetric_forms
+from equivariant.group import Factor, Group, Symmetry
+from equivariant.nullspace import NullSpace, canonical, null_space
 
 __all__ = ["InvariantMetrics", "invariant_metrics", "isotropy_algebra", "nearest_isometries", "signature"]
 
@@ -36,7 +37,7 @@ def invariant_metrics(
     *,
     count: int | None = None,
     antisymmetric: bool = False,
-    rtol: float = RTOL,
+    rtol: float | None = None,
     allow_none: bool = False,
 ) -> InvariantMetrics:
     """The space of symmetric (or antisymmetric) forms that a group leaves invariant.
@@ -55,14 +56,30 @@ def invariant_metrics(
         raise ValueError(
             f"wanted one factor, got a product of {len(group.factors)}; take each factor's metrics"
         )
-    factor = group.factors[0]
-    forms = _form_basis(factor.algebra.dim, antisymmetric).to(factor.algebra.basis.device)
-    L, h = factor.continuous[:, None], factor.finite[:, None]
-    violation = torch.cat([L.mT @ forms + forms @ L, h.mT @ forms @ h - forms])
-    found = null_space(violation.transpose(0, 1).flatten(1).mT, rtol=rtol, count=count)
+    coordinates = Coordinates(group.factors[0])
+    k = group.dims[0]
+    forms = symmetric_forms(k, antisymmetric).to(group.device)
+
+    def solve(factor: Factor, rtol: float) -> NullSpace:
+        L, h = factor.continuous[:, None], factor.finite[:, None]
+        change = h.mT @ forms @ h - forms
+        if factor is not coordinates.original:
+            distance = torch.linalg.matrix_norm(h - torch.eye(k).to(h), 2)[..., None, None]
+            change = torch.where(distance > 1e-12, change / distance.clamp(min=1e-12), 0)
+        violation = torch.cat([L.mT @ forms + forms @ L, change])
+        return null_space(violation.transpose(0, 1).flatten(1).mT, rtol=rtol, count=count)
+
+    def back(found: NullSpace, matrix: Tensor) -> NullSpace:
+        inverse = torch.linalg.inv(matrix)
+        metrics = inverse @ torch.einsum("rf,fij->rij", found.basis, forms) @ inverse
+        rows = (metrics[:, None] * forms).sum((2, 3))
+        rows = torch.linalg.qr((rows / rows.norm(dim=1, keepdim=True)).mT).Q.mT
+        return replace(found, basis=canonical(rows))
+
+    found = solve_by_evidence(solve, back, coordinates, rtol, count)
     if found.dim == 0 and not allow_none:
         raise ValueError(_no_form(antisymmetric, float(found.singular_values[0]) if len(forms) else 1.0))
-    metrics = torch.einsum("rf,fij->rij", found.basis, forms) * factor.algebra.dim**0.5
+    metrics = torch.einsum("rf,fij->rij", found.basis, forms) * k**0.5
     return InvariantMetrics(
         metrics=metrics * _signs(metrics),
         residual=found.residual,
@@ -111,16 +128,6 @@ def signature(metric: Tensor, rtol: float = 1e-6) -> tuple[int, int, int]:
     bound = rtol * float(values.abs().max())
     p, q = int((values > bound).sum()), int((values < -bound).sum())
     return p, q, len(values) - p - q
-
-
-def _form_basis(k: int, antisymmetric: bool) -> Tensor:
-    """Orthonormal symmetric or antisymmetric matrices, (k (k +- 1) / 2, k, k)."""
-    i, j = torch.triu_indices(k, k, offset=int(antisymmetric))
-    forms = torch.zeros(len(i), k, k, dtype=torch.float64)
-    n = torch.arange(len(i))
-    forms[n, i, j] = 1.0
-    forms[n, j, i] = -1.0 if antisymmetric else 1.0
-    return forms / forms.flatten(1).norm(dim=1)[:, None, None]
 
 
 def _signs(metrics: Tensor) -> Tensor:

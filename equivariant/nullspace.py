@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["RTOL", "NullSpace", "intertwiners", "null_space"]
+__all__ = ["RTOL", "NullSpace", "canonical", "intertwiners", "null_space"]
 
 RTOL = 1e-2
 DENSE = 600
@@ -111,7 +111,7 @@ def _solve(
     values = violation(vectors).norm(dim=1) / largest
     values, order = values.sort()
     n = _number_of_zeros(values, rtol) if count is None else count
-    basis = _canonical(vectors[order[:n]])
+    basis = canonical(vectors[order[:n]])
     residual = float(violation(basis).norm(dim=1).max()) / largest if n else 0.0
     eps = torch.finfo(values.dtype).eps
     below = max(float(values[n - 1]), eps) if n else eps
@@ -140,7 +140,7 @@ def _lowest_vectors(gram: Tensor, largest: float, rtol: float, count: int | None
     width = 32 if count is None else count + 16
     while True:
         vectors, values = _subspace_iteration(gram, factor, min(width, len(gram)))
-        enough = values[-1] > (10 * rtol * largest) ** 2 if count is None else True
+        enough = values[-1] > max(10 * rtol, 1e-4) ** 2 * largest**2 if count is None else True
         if enough or width >= len(gram):
             return vectors
         width *= 2
@@ -155,13 +155,12 @@ def _subspace_iteration(gram: Tensor, factor: Tensor, width: int, steps: int = 3
     return (block @ mix).mT, values
 
 
-def _canonical(vectors: Tensor) -> Tensor:
-    """The orthonormal basis of a span that depends on the span only: project noise, orthonormalise."""
+def canonical(vectors: Tensor) -> Tensor:
+    """The orthonormal basis of the span of orthonormal rows that depends on the span only: fixed noise, projected."""
     if len(vectors) == 0:
         return vectors
-    noise = _fixed_noise(vectors.shape[1], len(vectors), vectors)
-    q, r = torch.linalg.qr(vectors.mT @ (vectors @ noise))
-    return (q * r.diagonal().sign()).mT
+    q, r = torch.linalg.qr(vectors @ _fixed_noise(vectors.shape[1], len(vectors), vectors))
+    return (q * r.diagonal().sign()).mT @ vectors
 
 
 def _fixed_noise(rows: int, columns: int, like: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ from equivariant.expm import is_traced
 from equivariant.group import Group, Symmetry
 from equivariant.intertwiners import MapSolver
 from equivariant.nn.linear import EquivariantLinear
-from equivariant.nullspace import RTOL
 from equivariant.precision import as_input
 from equivariant.rep import Block, Rep, Scalar, T, V
 
@@ -72,7 +71,7 @@ class EMLP(nn.Module):
         hidden: int | Rep = 384,
         layers: int = 3,
         *,
-        rtol: float = RTOL,
+        rtol: float | None = None,
         cache: str | Path | None = None,
         dtype: torch.dtype | None = None,
     ):

@@ -10,7 +10,6 @@ from torch.nn.functional import linear
 from equivariant.arrays import ArrayLike
 from equivariant.group import Group, Symmetry
 from equivariant.intertwiners import MapSolver
-from equivariant.nullspace import RTOL
 from equivariant.precision import ExactConstants, as_input
 from equivariant.rep import Rep
 
@@ -62,7 +61,7 @@ class EquivariantLinear(ExactConstants):
         algebra: Symmetry,
         bias: bool = True,
         *,
-        rtol: float = RTOL,
+        rtol: float | None = None,
         solver: MapSolver | None = None,
         dtype: torch.dtype | None = None,
         gain: float = 1.0,

@@ -29,7 +29,7 @@ TABLE = [
 
 def _noisy(algebra, size):
     noise = torch.randn(algebra.basis.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    return LieAlgebra(algebra.basis + size * noise)
+    return LieAlgebra(algebra.basis + size * noise, provenance={"method": "noise"})
 
 
 @pytest.mark.parametrize(("algebra", "into", "out", "dim"), TABLE)
