@@ -81,6 +81,12 @@ class Settings:
             )
         return names
 
+    def _provenance(self, data: str, **more: Any) -> dict[str, Any]:
+        """How an algebra was found, from data of this digest."""
+        versions = {"torch": torch.__version__, "python": platform.python_version()}
+        about = {"method": type(self).__name__, "config": self.config(), "seed": self.seed}
+        return about | {"data": data, "versions": versions} | more
+
 
 class Estimator(Settings):
     """Shared by estimators of a linear symmetry; ``fit`` sets ``space_`` and ``algebra_``."""
@@ -116,11 +122,6 @@ class Estimator(Settings):
         samples = Samples.read(x, y, x_rep, y_rep, y_kind)
         names = column_names(x, x_rep) if coordinates is None else coordinates
         return samples, self._name(names, samples.dim)
-
-    def _provenance(self, samples: Samples, **more: Any) -> dict[str, Any]:
-        versions = {"torch": torch.__version__, "python": platform.python_version()}
-        about = {"method": type(self).__name__, "config": self.config(), "seed": self.seed}
-        return about | {"data": samples.digest, "versions": versions} | more
 
 
 def _plain(value: Any) -> Any:

@@ -152,10 +152,9 @@ class LieGAN(AdversarialConfig, Estimator):
         checkpoint = self._open_checkpoint(self.checkpoint, samples.digest)
         self.history_ = trainer.train(schedule, checkpoint, checkpoint.restore(trainer, schedule))
         self.steps_ = schedule.step
-        with torch.no_grad():
-            basis = trainer.averaged.basis.double().cpu()
-            distribution = trainer.averaged.distribution.to(device="cpu", dtype=torch.float64)
-        provenance = self._provenance(samples, steps=self.steps_)
+        provenance = self._provenance(samples.digest, steps=self.steps_)
+        basis = trainer.averaged.basis.detach().double().cpu()
+        distribution = trainer.averaged.distribution.to("cpu", torch.float64)
         self.algebra_ = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
         self.verdict_ = evaluate_symmetry(
             self.algebra_, fitted, held_out, steps=self.evaluation_steps, seed=self.seed, device=self.device

@@ -75,8 +75,12 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.reduction = Reduction(architecture.size, architecture.modes)
-        build = _perceptrons if architecture.encoder == "mlp" else _convolutions
-        self.encoder, self.decoder = build(architecture, self.reduction.size)
+        a, size = architecture, self.reduction.size
+        if a.encoder == "mlp":
+            self.encoder = _perceptron(size, a.width, a.depth, a.latent_dim)
+            self.decoder = _perceptron(a.latent_dim, a.width, a.depth, size)
+        else:
+            self.encoder, self.decoder = _convolutions(a)
 
     def encode_flat(self, coefficients: Tensor) -> Tensor:
         """z (n, k) of coefficients (n, r)."""
@@ -139,12 +143,6 @@ def _end(layers: nn.Module, index: int) -> nn.Linear:
     return cast(nn.Linear, cast(nn.Sequential, layers)[index])
 
 
-def _perceptrons(a: Architecture, size: int) -> tuple[nn.Module, nn.Module]:
-    return _perceptron(size, a.width, a.depth, a.latent_dim), _perceptron(
-        a.latent_dim, a.width, a.depth, size
-    )
-
-
 def _perceptron(size_in: int, width: int, depth: int, size_out: int) -> nn.Sequential:
     """Smooth, since an equation asks for derivatives of the encoder, and those for gradients."""
     sizes = [size_in, *[width] * depth]
@@ -152,7 +150,7 @@ def _perceptron(size_in: int, width: int, depth: int, size_out: int) -> nn.Seque
     return nn.Sequential(*hidden, nn.Linear(sizes[-1], size_out))
 
 
-def _convolutions(a: Architecture, size: int) -> tuple[nn.Module, nn.Module]:
+def _convolutions(a: Architecture) -> tuple[nn.Module, nn.Module]:
     axes = SINGLE_CHANNEL[a.encoder]
     channels, grid = (1, a.shape) if len(a.shape) == axes else (a.shape[0], a.shape[1:])
     grids = [tuple(grid)]

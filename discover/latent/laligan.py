@@ -1,10 +1,8 @@
 """LaLiGAN: a latent space z = phi(x) in which (z_t, z_t+1) and (g z_t, g z_t+1) have the same distribution."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +23,7 @@ from discover.networks.critic import Critic
 from discover.networks.fitting import seeded
 from discover.validation.certify import evaluate_symmetry
 from equivariant.algebra import LieAlgebra
+from equivariant.arrays import ArrayLike, as_floating
 
 __all__ = ["LaLiGAN", "restart_checkpoint", "trial_loss"]
 
@@ -133,11 +132,11 @@ class LaLiGAN(LatentConfig):
 
     def fit(
         self,
-        trajectories: Tensor,
+        trajectories: ArrayLike,
         *,
-        labels: Tensor | None = None,
-        coefficients: Tensor | None = None,
-        rates: Tensor | None = None,
+        labels: ArrayLike | None = None,
+        coefficients: ArrayLike | None = None,
+        rates: ArrayLike | None = None,
         dt: float | None = None,
         coordinates: Sequence[str] | None = None,
     ) -> "LaLiGAN":
@@ -161,6 +160,7 @@ class LaLiGAN(LatentConfig):
         """
         self._check(coefficients)
         names = self._name(coordinates or [f"z{i + 1}" for i in range(self.latent_dim)], self.latent_dim)
+        trajectories = as_floating(trajectories, "trajectories")
         windows, reduction = prepare_windows(
             trajectories, labels=labels, coefficients=coefficients, rates=rates, dt=dt, window=self.window,
             stride=self.stride, tolerance=self.reduction if self.encoder == "mlp" else None,
@@ -249,17 +249,14 @@ class LaLiGAN(LatentConfig):
     ) -> None:
         """The symmetry with its provenance, held-out errors, a verdict, and the diagnosis."""
         model, rng = trainer.averaged.eval(), torch.Generator().manual_seed(self.seed)
-        with torch.no_grad():
-            basis = model.group.whitened_basis.double().cpu()
-            distribution = model.group.distribution.to(device="cpu", dtype=torch.float64)
         self.steps_, self.stride_ = schedule.step, held_out.stride
         self.reduction_ = model.autoencoder.reduction.describe()
-        about: dict[str, Any] = {
-            "method": "LaLiGAN", "config": self.config(), "seed": self.seed, "steps": self.steps_,
-            "data": held_out.digest, "stride": self.stride_, "reduction": self.reduction_,
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        }  # fmt: skip
-        algebra = LieAlgebra(basis, distribution, coordinates=names, provenance=about)
+        provenance = self._provenance(
+            held_out.digest, steps=self.steps_, stride=self.stride_, reduction=self.reduction_
+        )
+        basis = model.group.basis.detach().double().cpu()
+        distribution = model.group.distribution.to("cpu", torch.float64)
+        algebra = LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
         self.symmetry_ = LatentSymmetry(model.autoencoder, algebra)
         self.algebra_ = self.symmetry_.algebra
         self.equation_ = None if model.equation is None else model.equation.equation(tuple(names))

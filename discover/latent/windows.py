@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from discover.latent.reduction import Reduction
+from equivariant.arrays import ArrayLike, as_floating, as_tensor
 
 __all__ = ["Windows", "decorrelation_stride", "prepare_windows"]
 
@@ -100,9 +101,8 @@ class Windows:
         m = len(self.points)
         if m >= FEW:
             order = torch.randperm(m, generator=torch.Generator().manual_seed(seed))
-            kept = torch.zeros(m, dtype=torch.bool)
-            kept[order[: max(1, round(held_out * m))]] = True
-            chosen = kept.to(self.starts.device)[self.starts[:, 0]]
+            chosen = torch.isin(self.starts[:, 0].cpu(), order[: max(1, round(held_out * m))])
+            chosen = chosen.to(self.starts.device)
             return self._only(~chosen), self._only(chosen)
         kept = self._held_out_times(held_out)
         times = self.starts[:, 1:] + torch.arange(self.window, device=self.starts.device) * self.stride
@@ -145,11 +145,11 @@ class Windows:
 
 
 def prepare_windows(
-    trajectories: Tensor,
+    trajectories: ArrayLike,
     *,
-    labels: Tensor | None = None,
-    coefficients: Tensor | None = None,
-    rates: Tensor | None = None,
+    labels: ArrayLike | None = None,
+    coefficients: ArrayLike | None = None,
+    rates: ArrayLike | None = None,
     dt: float | None = None,
     window: int = 2,
     stride: int | None = None,
@@ -170,14 +170,15 @@ def prepare_windows(
     Raises:
         ValueError: for wrong shapes, NaN, windows that do not fit, or data that hold no information.
     """
-    m, length, shape = _read_trajectories(trajectories, rates)
+    trajectories = as_floating(trajectories, "trajectories")
+    rates = None if rates is None else as_floating(rates, "rates")
+    m, length, shape = _check_trajectories(trajectories, rates)
     window = 1 if length == 1 else window
     if window == 1 and labels is None:
         raise ValueError(NO_INFORMATION)
     if coefficients is not None:
-        _check_elements(coefficients, m, length)
-        stride = 1
-    shown = None if labels is None else _read_labels(labels, m, length)
+        coefficients, stride = _read_elements(as_floating(coefficients, "coefficients"), m, length), 1
+    marks = None if labels is None else _read_labels(as_tensor(labels, "labels"), m, length)
     reduction, points = Reduction.of_data(trajectories.detach().reshape(m * length, prod(shape)), tolerance)
     points = points.reshape(m, length, -1)
     stride = decorrelation_stride(points, window) if stride is None else stride
@@ -186,8 +187,8 @@ def prepare_windows(
         starts=_starts(m, length, window, stride),
         window=window,
         stride=stride,
-        labels=shown if shown is not None and shown.is_floating_point() else None,
-        classes=None if shown is None or shown.is_floating_point() else shown,
+        labels=marks if marks is not None and marks.is_floating_point() else None,
+        classes=None if marks is None or marks.is_floating_point() else marks,
         elements=coefficients,
         rates=_rates(points, reduction, rates, dt),
     )
@@ -223,13 +224,10 @@ def _starts(m: int, length: int, window: int, stride: int) -> Tensor:
     return torch.cartesian_prod(torch.arange(m), torch.arange(last)).reshape(-1, 2)
 
 
-def _read_trajectories(trajectories: Tensor, rates: Tensor | None) -> tuple[int, int, tuple[int, ...]]:
+def _check_trajectories(trajectories: Tensor, rates: Tensor | None) -> tuple[int, int, tuple[int, ...]]:
     """m, T and the shape of one snapshot, of trajectories (m, T, *shape) and rates of the same shape."""
     given = {"trajectories": trajectories} | ({} if rates is None else {"rates": rates})
     for name, value in given.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"{name} must be a tensor of a real floating dtype, got {kind}")
         if value.ndim < 3 or not prod(value.shape):
             raise ValueError(
                 f"{name} must have shape (m, T, *shape) and not be empty, got {tuple(value.shape)}"
@@ -242,14 +240,15 @@ def _read_trajectories(trajectories: Tensor, rates: Tensor | None) -> tuple[int,
     return trajectories.shape[0], trajectories.shape[1], tuple(trajectories.shape[2:])
 
 
-def _check_elements(coefficients: Tensor, m: int, length: int) -> None:
+def _read_elements(coefficients: Tensor, m: int, length: int) -> Tensor:
     if coefficients.ndim != 3 or tuple(coefficients.shape[:2]) != (m, length - 1) or length < 2:
         raise ValueError(
             f"coefficients must have shape (m, T - 1, c) = ({m}, {length - 1}, c) with T >= 2, got "
             f"{tuple(coefficients.shape)}"
         )
-    if not coefficients.is_floating_point() or not torch.isfinite(coefficients).all():
-        raise ValueError("coefficients must be finite numbers of a real floating dtype")
+    if not torch.isfinite(coefficients).all():
+        raise ValueError("coefficients must be finite, got NaN or infinite numbers")
+    return coefficients
 
 
 def _read_labels(labels: Tensor, m: int, length: int) -> Tensor:

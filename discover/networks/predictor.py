@@ -71,14 +71,10 @@ class Predictor(nn.Module):
         """Mean squared error (Brier score for labels)."""
         return self.error(samples).mean()
 
-    def baseline_error(self, samples: Samples) -> Tensor:
-        """Squared error (n,) of the best constant."""
-        target = self._target(samples)
-        return (target - target.mean(0)).square().sum(1)
-
     def explained_variance(self, samples: Samples) -> float:
         """R^2: one minus the error over that of the best constant; 0 for a target that never changes."""
-        baseline = self.baseline_error(samples)
+        target = self._target(samples)
+        baseline = (target - target.mean(0)).square().sum(1)
         return 1 - float(self.error(samples).mean() / baseline.mean()) if baseline.any() else 0.0
 
     def largest_growth(self, samples: Samples, transformed: Samples, rng: torch.Generator) -> Tensor:

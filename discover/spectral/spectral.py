@@ -217,7 +217,7 @@ class Spectral(Estimator):
         basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
         distribution = CoefficientDistribution.normal(found.dim, self.distribution_scale)
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
-        provenance = self._provenance(samples, explained_variance=self.explained_variance_, **evidence)
+        provenance = self._provenance(samples.digest, explained_variance=self.explained_variance_, **evidence)
         return LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
 
 

@@ -1,4 +1,4 @@
-"""Inner products that groups keep, and the frames that suit them."""
+"""Invariant inner products of groups, and adapted coordinates."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ def test_inner_product_of_an_ellipse():
     stretch = torch.diag(torch.tensor([1.0, 3.0], dtype=torch.float64))
     L = stretch @ catalogue.rotation(2).basis @ torch.linalg.inv(stretch)
     found = inner_product(L)
-    wanted = torch.linalg.inv(stretch @ stretch)
-    torch.testing.assert_close(found.metric, wanted * (2 / wanted.trace()), rtol=EXACT, atol=EXACT)
+    expected = torch.linalg.inv(stretch @ stretch)
+    torch.testing.assert_close(found.metric, expected * (2 / expected.trace()), rtol=EXACT, atol=EXACT)
     assert found.violation < EXACT
     torch.testing.assert_close(found.skewed, -found.skewed.mT, rtol=EXACT, atol=EXACT)
 
@@ -26,7 +26,7 @@ def test_the_inner_product_of_a_turn_in_space():
     assert inner_product(catalogue.rotation(3).basis[:1]).violation < EXACT
 
 
-def seen_in(frame, L):
+def in_frame(frame, L):
     return frame @ L @ torch.linalg.inv(frame)
 
 
@@ -40,18 +40,18 @@ def test_one_generator_turns_coordinate_planes_in_its_frame(k, generator):
     change = torch.eye(k, dtype=torch.float64) + 0.3 * torch.randn(
         k, k, generator=generator, dtype=torch.float64
     )
-    L = seen_in(change, turning)
+    L = in_frame(change, turning)
     assert float((L + L.mT).norm()) > 0.1
-    found = seen_in(adapted_frame(L[None]), L)
+    found = in_frame(adapted_frame(L[None]), L)
     torch.testing.assert_close(found, turning, rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(seen_in(adapted_frame(-L[None]), -L), turning, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(in_frame(adapted_frame(-L[None]), -L), turning, rtol=1e-7, atol=1e-7)
 
 
 def test_two_planes_of_one_speed_come_apart(generator):
     turning = torch.block_diag(*[torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)] * 2)
     change = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64)).Q
-    L = seen_in(change, turning)
-    torch.testing.assert_close(seen_in(adapted_frame(L[None]), L), turning, rtol=1e-9, atol=1e-9)
+    L = in_frame(change, turning)
+    torch.testing.assert_close(in_frame(adapted_frame(L[None]), L), turning, rtol=1e-9, atol=1e-9)
 
 
 def test_several_generators_get_the_frame_nearest_to_the_old_one(generator):
@@ -60,7 +60,7 @@ def test_several_generators_get_the_frame_nearest_to_the_old_one(generator):
         adapted_frame(basis), torch.eye(3, dtype=torch.float64), rtol=EXACT, atol=EXACT
     )
     change = torch.diag(torch.tensor([1.0, 2.0, 0.7], dtype=torch.float64))
-    seen = seen_in(adapted_frame(seen_in(change, basis)), seen_in(change, basis))
+    seen = in_frame(adapted_frame(in_frame(change, basis)), in_frame(change, basis))
     torch.testing.assert_close(seen, -seen.mT, rtol=EXACT, atol=EXACT)
 
 

@@ -210,3 +210,12 @@ def test_single_samples_need_labels():
     x = torch.randn(200, 1, 3)
     for labels in (x[:, 0].norm(dim=1), (x[:, 0].norm(dim=1) > 1.5).long()):
         assert LaLiGAN(**BRIEF).fit(x, labels=labels).algebra_.n_generators == 1
+
+
+def test_arrays_lists_and_whole_numbers_are_read():
+    x = (10 * curved_circle(5)).round()
+    expected = LaLiGAN(**BRIEF).fit(x.double()).symmetry_.digest
+    assert LaLiGAN(**BRIEF).fit(x.numpy().astype(int)).symmetry_.digest == expected
+    assert LaLiGAN(**BRIEF).fit(x.tolist()).symmetry_.digest == expected
+    with pytest.raises(ValueError, match="must be real"):
+        LaLiGAN(**BRIEF).fit(x.to(torch.complex64))

@@ -23,15 +23,15 @@ def linear(matrix: Tensor) -> LatentMotion:
     return motion
 
 
-def turns(n: int, random: torch.Generator) -> Tensor:
-    angle = 2 * math.pi * torch.rand(n, 1, 1, generator=random, dtype=torch.float64)
+def rotations(n: int, rng: torch.Generator) -> Tensor:
+    angle = 2 * math.pi * torch.rand(n, 1, 1, generator=rng, dtype=torch.float64)
     return torch.linalg.matrix_exp(angle * TURN)
 
 
 @pytest.fixture
 def drawn(generator) -> tuple[Tensor, Tensor]:
     """Elements and points."""
-    return turns(50, generator), torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    return rotations(50, generator), torch.randn(50, 2, generator=generator, dtype=torch.float64)
 
 
 def test_an_equivariant_motion_has_no_loss(drawn):
@@ -49,13 +49,13 @@ def test_the_loss_of_another_motion_is_what_the_formula_says(drawn):
 
 @pytest.mark.parametrize(("motion", "least"), [(TURN, 0.0), (SHEAR, 0.5)])
 def test_the_best_field_is_the_mean_over_the_group(motion, least, generator):
-    """Of the shear, turned every way, the turn by half of it is left: half of its square is missed."""
+    """The mean of the shear over all rotations is a rotation by half of it: half of its square is lost."""
     torch.manual_seed(0)
     f = LatentMotion(2, 16).double()
     adam = torch.optim.Adam(f.parameters(), lr=1e-2)
     z = torch.randn(400, 2, generator=generator, dtype=torch.float64)
     for _ in range(200):
-        loss = f.loss(turns(400, generator), z, z @ motion.mT)
+        loss = f.loss(rotations(400, generator), z, z @ motion.mT)
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -127,14 +127,15 @@ BRIEF: dict[str, Any] = {
 
 
 def drift(fitted: LaLiGAN, x: Tensor) -> float:
-    """Of the square of the size over a full turn, against its spread."""
+    """Of the square of the size over a full period, against its spread."""
     size = [
-        (y[..., 0] - 0.3 * y[..., 1].square()).square() + y[..., 1].square() for y in (x, turned(fitted, x))
+        (y[..., 0] - 0.3 * y[..., 1].square()).square() + y[..., 1].square()
+        for y in (x, full_period(fitted, x))
     ]
     return float((size[1] - size[0]).square().mean().sqrt() / size[0].std())
 
 
-def turned(fitted: LaLiGAN, x: Tensor) -> Tensor:
+def full_period(fitted: LaLiGAN, x: Tensor) -> Tensor:
     rate = float(torch.linalg.eigvals(fitted.algebra_.basis[0]).imag.max())
     return fitted.symmetry_.flow(x, torch.linspace(0, 2 * math.pi / rate, 24, dtype=torch.float64))
 
@@ -142,10 +143,10 @@ def turned(fitted: LaLiGAN, x: Tensor) -> Tensor:
 def test_an_equivariant_motion_makes_orbits_keep_their_size():
     x, rates = swings()
     alone = LaLiGAN(**BRIEF).fit(x)
-    beside = LaLiGAN(motion_weight=1.0, **BRIEF).fit(x, rates=rates)
-    assert drift(beside, x) < 0.5 * drift(alone, x)
-    assert drift(beside, x) < 10 * LEARNED
-    assert beside.history_[-1]["motion"] < LEARNED
+    with_motion = LaLiGAN(motion_weight=1.0, **BRIEF).fit(x, rates=rates)
+    assert drift(with_motion, x) < 0.5 * drift(alone, x)
+    assert drift(with_motion, x) < 10 * LEARNED
+    assert with_motion.history_[-1]["motion"] < LEARNED
     assert "motion" not in alone.history_[-1]
 
 

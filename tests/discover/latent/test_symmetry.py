@@ -87,8 +87,8 @@ def test_a_file_of_version_0_1_is_read(symmetry, tmp_path):
 def test_acts_between_encoder_and_decoder(symmetry):
     x = torch.randn(5, 3, 4, dtype=torch.float64)
     g = symmetry.sample(5)
-    wanted = symmetry.decode(torch.einsum("nij,nj->ni", g, symmetry.encode(x)))
-    torch.testing.assert_close(symmetry.act(g, x), wanted, rtol=EXACT, atol=EXACT)
+    expected = symmetry.decode(torch.einsum("nij,nj->ni", g, symmetry.encode(x)))
+    torch.testing.assert_close(symmetry.act(g, x), expected, rtol=EXACT, atol=EXACT)
     assert not torch.allclose(symmetry.act(g, x), symmetry.decode(symmetry.encode(x)))
     orbit = symmetry.flow(x, torch.tensor([0.0, 2 * math.pi, 1.0], dtype=torch.float64))
     assert orbit.shape == (3, 5, 3, 4)
