@@ -84,11 +84,14 @@ def latent(system: str, study: Annotated[LatentStudy | None, Parameter(name="*")
     Args:
         system: reaction-diffusion, reaction-diffusion-3d, pendulum, lotka-volterra, double-bump or rotating-object.
     """
-    from tasks.latent.report import finish as finish_latent
+    from tasks.latent.report import write_latent_report
 
     study = study or LatentStudy()
-    outcome = study.run(system, _tell)
-    print(f"\n{outcome.text()}\n\nRead {finish_latent(study, outcome)}.")
+    headline = write_latent_report(study, study.run(system))
+    for line in (headline.warning, headline.found, headline.gain, headline.sure):
+        if line:
+            print(line)
+    print(f"\nEverything is in {study.folder(system)}; read {study.folder(system)}/report.html.")
 
 
 @app.command(name="discover")
@@ -146,11 +149,6 @@ class _Terminal(logging.Handler):
 
 
 _TERMINAL = _Terminal()
-
-
-def _tell(line: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes that do the same, one talks
-        print(line, flush=True)
 
 
 def _say(sentence: str) -> None:

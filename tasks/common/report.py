@@ -1,5 +1,6 @@
 """A self-contained HTML page: what was found, how sure, what it gains and one picture; everything else folds."""
 
+import base64
 import io
 import json
 import re
@@ -58,16 +59,18 @@ class Picture:
     """A figure and what it shows.
 
     Args:
-        figure: of matplotlib.
+        figure: of matplotlib, or the content of a GIF file.
         caption: one or two sentences.
     """
 
-    figure: "Figure"
+    figure: "Figure | bytes"
     caption: str
 
     @property
     def wide(self) -> bool:
         """Whether it needs the whole width of the page."""
+        if isinstance(self.figure, bytes):
+            return True
         width, height = self.figure.get_size_inches()
         return bool(width > 1.5 * height)
 
@@ -264,11 +267,18 @@ def _rendered(section: Section, number: "count[int]") -> dict[str, Any]:
 
 def _drawn(picture: Picture, number: "count[int]") -> dict[str, Any]:
     """A picture as inline SVG; its inner names are made its own, since one page holds many."""
+    label = re.sub(r'[<>&"]', "", picture.caption)
+    if isinstance(picture.figure, bytes):
+        source = f"data:image/gif;base64,{base64.b64encode(picture.figure).decode()}"
+        return {
+            "svg": f'<img alt="{label}" src="{source}">',
+            "caption": picture.caption,
+            "wide": picture.wide,
+        }
     buffer = io.StringIO()
     picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{next(number)}-", text)
-    label = re.sub(r'[<>&"]', "", picture.caption)
     svg = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
     return {"svg": svg, "caption": picture.caption, "wide": picture.wide}

@@ -48,6 +48,8 @@ class Target:
 
     def __str__(self) -> str:
         parts = {"at least": self.at_least, "at most": self.at_most}
+        if self.at_least is not None and self.at_least == self.at_most:
+            parts = {"exactly": self.at_least}
         return " and ".join(f"{word} {value:g}" for word, value in parts.items() if value is not None)
 
 

@@ -1,15 +1,16 @@
-"""Trajectories (m, T, *shape) of one system with its time step, and what else is known of them; safetensors files."""
+"""Trajectories of snapshots of one system, with what is known of their motion; kept in safetensors files."""
 
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from equivariant.files import read_tensors, write_tensors
 
 __all__ = ["Trajectories"]
 
@@ -18,18 +19,26 @@ FORMAT = "trajectories/1"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trajectories:
-    """m trajectories of T snapshots of any shape, ``time_step`` [time] apart.
+    """m trajectories of T snapshots of any shape.
 
     Args:
         name: of the system.
-        states: (m, T, *shape), in the units that ``coordinates`` name.
-        time_step: between snapshots [time]; 1 where a step is a group element and not time.
+        states: snapshots (m, T, *shape), in the units of ``coordinates``.
+        time_step: between two snapshots [time]; 1 where they differ by a group element and not by time.
         coordinates: names with units of what a snapshot holds, such as ``("q [rad]", "p [rad/time]")``.
-        rates: d states / dt of the same shape, in units per time, where they are known.
-        coefficients: (m, T-1, c), where the group element from each snapshot to the next is known:
+        rates: d states / dt of the same shape, where they are known.
+        coefficients: (m, T-1, c), where the group element between two snapshots is known:
             x[t+1] = exp(coefficients[t] . L) x[t].
 
-    Raises ``ValueError`` for a wrong shape, a time step that is not positive, or a number that is not finite.
+    Raises:
+        ValueError: for a wrong shape, a time step that is not positive, or a number that is not finite.
+
+    Example:
+        >>> import torch
+        >>> from tasks.latent import Trajectories
+        >>> data = Trajectories(name="line", states=torch.zeros(3, 10, 2), time_step=0.1, coordinates=("q", "p"))
+        >>> len(data), data.shape, data.every(2).states.shape[1]
+        (3, (2,), 5)
     """
 
     name: str
@@ -58,7 +67,7 @@ class Trajectories:
         for key, tensor in self._tensors().items():
             if not torch.isfinite(tensor).all():
                 raise ValueError(
-                    f"{key} of {self.name} must be finite; the simulation blew up or the file is broken"
+                    f"{key} of {self.name} must be finite; the simulation diverged or the file is damaged"
                 )
 
     def __len__(self) -> int:
@@ -71,7 +80,7 @@ class Trajectories:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that the value holds."""
+        """SHA-256 of the whole content."""
         hashed = sha256(json.dumps([self.name, self.time_step, self.coordinates]).encode())
         for key, tensor in self._tensors().items():
             hashed.update(f"{key}{_shape(tensor)}".encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -82,13 +91,23 @@ class Trajectories:
         return replace(self, **{key: tensor[index] for key, tensor in self._tensors().items()})
 
     def between(self, start: int, stop: int | None = None) -> "Trajectories":
-        """The snapshots from ``start`` up to ``stop`` of every trajectory."""
+        """The snapshots of every trajectory from index ``start`` up to ``stop``."""
         last = self.states.shape[1] if stop is None else stop
         cut = {key: t[:, start : last - (key == "coefficients")] for key, t in self._tensors().items()}
         return replace(self, **cut)
 
     def every(self, stride: int) -> "Trajectories":
-        """Each ``stride``-th snapshot; known group elements are left out, since they would have to be multiplied."""
+        """Each ``stride``-th snapshot; known group elements are left out, since they would have to be multiplied.
+
+        Args:
+            stride: at least 1, which changes nothing.
+
+        Returns:
+            The snapshots, with a time step ``stride`` times as long.
+
+        Raises:
+            ValueError: for a smaller stride.
+        """
         if stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
         if stride == 1:
@@ -97,27 +116,31 @@ class Trajectories:
         return replace(self, **thinned, time_step=stride * self.time_step, coefficients=None)
 
     def save(self, path: str | Path) -> None:
-        """Write the safetensors file that ``load`` reads."""
+        """Write the safetensors file that ``load`` reads.
+
+        Args:
+            path: of the file.
+        """
         about = {"name": self.name, "time_step": self.time_step, "coordinates": self.coordinates}
-        tensors = {key: tensor.cpu().contiguous() for key, tensor in self._tensors().items()}
-        save_file(tensors, path, metadata={"format": FORMAT, "about": json.dumps(about)})
+        write_tensors(path, FORMAT, self._tensors(), about=json.dumps(about))
 
     @classmethod
     def load(cls, path: str | Path) -> "Trajectories":
-        """Read a file that ``save`` wrote; ``ValueError`` for another."""
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no trajectories at {path}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file ({error})") from None
-        if header.get("format") != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT}, got {header.get('format')}")
-        about = json.loads(header["about"])
-        about["coordinates"] = tuple(about["coordinates"])
-        return cls(**about, **tensors)
+        """Read a file written by ``save``.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The trajectories.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: for another file.
+        """
+        header, tensors = read_tensors(path, FORMAT, "trajectories", "Trajectories.save(path)")
+        about: dict[str, Any] = json.loads(header["about"])
+        return cls(**{**about, **tensors, "coordinates": tuple(about["coordinates"])})
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"states": self.states, "rates": self.rates, "coefficients": self.coefficients}

@@ -1,4 +1,4 @@
-"""What a latent symmetry is measured by: its generator, the energy along its orbits, known elements, its equation."""
+"""Metrics of a latent symmetry: of its generator, energy along orbits, known group elements, equations of motion."""
 
 import math
 from collections.abc import Callable
@@ -21,16 +21,16 @@ __all__ = [
     "mean_square_root",
     "orbit_measures",
     "reconstruction_error",
-    "turning_rate",
+    "rotation_rate",
 ]
 
-RANK = 0.02  # singular values below this part of the largest count as zero
+RANK = 0.02  # singular values below this fraction of the largest count as zero
 CHUNK = 1024  # snapshots at a time
 Measures = dict[str, float | None]
 
 
 class LatentMap(Protocol):
-    """What ``discover.LatentSymmetry`` offers and these measures need."""
+    """An encoder, a decoder and an algebra between them, such as ``discover.LatentSymmetry``."""
 
     algebra: LieAlgebra
 
@@ -39,11 +39,16 @@ class LatentMap(Protocol):
 
 
 def generator_measures(algebra: LieAlgebra) -> Measures:
-    """Of one generator L (k, k): how skew it is, how fast it turns, and its rank.
+    """How near a generator L (k, k) is to a rotation.
 
-    ``cosine_raw`` is |(L - L^T) / 2| / |L|, which for k = 2 is |cos| with the rotation; ``cosine_inner`` is the same of
-    P^1/2 L P^-1/2, P the positive definite form that minimises |L^T P + P L|; ``frequency`` the largest imaginary part
-    of its eigenvalues and ``growth`` the largest real part over it.
+    Args:
+        algebra: its first generator is measured.
+
+    Returns:
+        ``cosine_raw``: |(L - L^T) / 2| / |L|, which for k = 2 is |cos| with the rotation; ``cosine_inner``: the same
+        for P^1/2 L P^-1/2, with the positive definite P that minimises |L^T P + P L|; ``frequency``: largest imaginary
+        part of the eigenvalues; ``growth``: largest real part over it; ``rank``; ``smallest_singular``: smallest
+        singular value over the largest.
     """
     generator = algebra.basis[0].double().cpu()
     values = torch.linalg.eigvals(generator)
@@ -60,10 +65,14 @@ def generator_measures(algebra: LieAlgebra) -> Measures:
 
 
 def isometry_measures(symmetry: LatentSymmetry) -> Measures:
-    """Of the nearest generator that keeps its inner product exactly, which is what the constrained equations use.
+    """The nearest generator with an exactly invariant inner product, which the constrained equations use.
 
-    ``isometry_cosine`` with the learned one, in the frame of that inner product, and ``isometry_rank``; None where the
-    learned one keeps none.
+    Args:
+        symmetry: with one generator.
+
+    Returns:
+        ``isometry_cosine`` with the learned generator, in the frame of that inner product, and ``isometry_rank``; None
+        where the learned one has no invariant inner product.
     """
     try:
         nearest = symmetry.adapted(exact=True).algebra.basis[0].double().cpu()
@@ -77,14 +86,22 @@ def isometry_measures(symmetry: LatentSymmetry) -> Measures:
     }
 
 
-def turning_rate(algebra: LieAlgebra, generator: int = 0) -> float:
-    """Largest imaginary part of a generator's eigenvalues [rad]; 0 where it does not turn."""
+def rotation_rate(algebra: LieAlgebra, generator: int = 0) -> float:
+    """Largest imaginary part of a generator's eigenvalues [rad]; 0 where it does not rotate."""
     return float(torch.linalg.eigvals(algebra.basis[generator].double().cpu()).imag.abs().max())
 
 
 @torch.no_grad()
 def reconstruction_error(symmetry: LatentMap, states: Tensor) -> float:
-    """|psi(phi(x)) - x| / |x - mean x| over snapshots (m, T, *shape)."""
+    """|psi(phi(x)) - x| / |x - mean x|.
+
+    Args:
+        symmetry: its encoder phi and decoder psi are used.
+        states: snapshots x (m, T, *shape).
+
+    Returns:
+        The relative error.
+    """
     flat = states.flatten(0, 1)
     lost = sum(
         float((symmetry.decode(symmetry.encode(x)) - x).double().square().sum()) for x in flat.split(CHUNK)
@@ -96,14 +113,21 @@ def reconstruction_error(symmetry: LatentMap, states: Tensor) -> float:
 def orbit_measures(
     symmetry: LatentMap, states: Tensor, energy: Callable[[Tensor], Tensor], points: int = 64
 ) -> Measures:
-    """The energy along psi(exp(t L) phi(x)) over one full turn, against its spread over the data.
+    """Changes of the energy along the orbits psi(exp(t L) phi(x)) over one period.
 
-    ``energy_drift`` is the root mean square over t and starts x of H - H(x), ``energy_floor`` the same of the mere
-    reconstruction, ``energy_worst`` the largest of all, each over the standard deviation of H. States (m, T, 2): each
-    trajectory's first is a start. All are None where L does not turn.
+    Args:
+        symmetry: with one generator L.
+        states: (m, T, 2); the first snapshots are the x.
+        energy: H of states (..., 2).
+        points: of an orbit.
+
+    Returns:
+        ``energy_drift``: root mean square over t and x of H - H(x); ``energy_floor``: the same for the reconstruction
+        of x alone; ``energy_worst``: largest change; each over the standard deviation of H. None where L does not
+        rotate.
     """
     starts = states[:, 0]
-    rate = turning_rate(symmetry.algebra)
+    rate = rotation_rate(symmetry.algebra)
     if rate < 1e-6:
         return {"energy_drift": None, "energy_floor": None, "energy_worst": None}
     z = symmetry.encode(starts.to(states.dtype))
@@ -123,30 +147,41 @@ def orbit_measures(
 
 @torch.no_grad()
 def equivariance_measures(symmetry: LatentMap, states: Tensor, coefficients: Tensor) -> Measures:
-    """Known elements: x' = g x, for states (m, T, *shape) and coefficients (m, T-1, c).
+    """Errors under known group elements, x' = g x.
 
-    ``equivariance_error`` is |g phi(x) - phi(x')| / |phi(x') - mean|; ``picture_error`` |psi(g phi(x)) - x'| / |x' -
-    mean|, which the autoencoder's own error bounds from below.
+    Args:
+        symmetry: of the elements.
+        states: (m, T, *shape).
+        coefficients: of the elements between the snapshots, (m, T-1, c).
+
+    Returns:
+        ``equivariance_error``: |g phi(x) - phi(x')| / |phi(x') - mean|; ``picture_error``: |psi(g phi(x)) - x'| / |x' -
+        mean|, which includes the reconstruction error.
     """
     before, after = states[:, :-1].flatten(0, 1), states[:, 1:].flatten(0, 1)
     w = coefficients.flatten(0, 1).to(symmetry.algebra.basis)
-    moved, wanted, shown = [], [], []
+    moved, expected, shown = [], [], []
     for x, y, c in zip(before.split(CHUNK), after.split(CHUNK), w.split(CHUNK), strict=True):
         z = symmetry.encode(x)
         moved.append(torch.einsum("nij,nj->ni", symmetry.algebra.element(c).to(z), z))
-        wanted.append(symmetry.encode(y))
+        expected.append(symmetry.encode(y))
         shown.append(symmetry.decode(moved[-1]))
     return {
-        "equivariance_error": _relative(torch.cat(moved), torch.cat(wanted)),
+        "equivariance_error": _relative(torch.cat(moved), torch.cat(expected)),
         "picture_error": _relative(torch.cat(shown), after),
     }
 
 
 def equation_measures(equation: Equation) -> Measures:
-    """How many terms, of which degree, and for a linear law of two variables how alike both coefficients are.
+    """Size and linear part of an equation of motion.
 
-    ``coefficient_mismatch`` is |1 - size ratio| of z1' = a z2 and z2' = b z1 where a and b have opposite signs;
-    ``equation_frequency`` [rad / time]; ``equation_rank`` of the linear part.
+    Args:
+        equation: to measure.
+
+    Returns:
+        ``terms``; ``largest_degree``; ``coefficient_mismatch``: 1 - |a / b| (with |a| <= |b|) of z1' = a z2,
+        z2' = b z1, where a and b have opposite signs; ``equation_frequency`` [rad / time], of a linear equation;
+        ``equation_rank``: of the linear part.
     """
     degrees = equation.library.degrees()
     used = equation.coefficients.abs().sum(0).cpu() > 0
@@ -178,5 +213,5 @@ def _mismatch(linear: Tensor) -> float | None:
     return 1 - a / b
 
 
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).double().norm() / (wanted - wanted.mean(0)).double().norm())
+def _relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).double().norm() / (expected - expected.mean(0)).double().norm())

@@ -1,16 +1,19 @@
-"""Pictures of a latent symmetry: the latent space, data before and after g, trajectories, errors of a forecast."""
+"""Pictures of a latent symmetry: orbits in the data and the latent space, trajectories, errors of forecasts."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from discover.algebra.draw import COLOURS, QUIET, STYLE
+from discover.algebra.draw import COLOURS, QUIET
+from tasks.common.plots import colour, legend, panels
 from tasks.latent.data import Trajectories
-from tasks.latent.metrics import LatentMap, turning_rate
+from tasks.latent.metrics import LatentMap, rotation_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,31 +25,17 @@ __all__ = [
     "draw_group_action",
     "draw_latent_motion",
     "draw_snapshot",
-    "full_turn",
-    "panels",
+    "period",
+    "shortened",
 ]
 
-MOST = 1500  # points of a scatter
-ABYSS = 10.0  # errors above it are drawn there
+MAX_POINTS = 1500  # of a scatter plot
+MAX_ERROR = 10.0  # larger errors are drawn there
 
 
-def panels(n: int, width: float = 3.0, height: float = 3.0, rows: int = 1) -> tuple["Figure", list["Axes"]]:
-    """A figure that no global state knows of, with n axes."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    columns = math.ceil(n / rows)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def full_turn(symmetry: LatentMap, generator: int = 0) -> float:
-    """The coefficient [rad / turning rate] after which exp(w L) is back; 1 where L does not turn."""
-    rate = turning_rate(symmetry.algebra, generator)
+def period(symmetry: LatentMap, generator: int = 0) -> float:
+    """The coefficient after which exp(w L) returns; 1 where L does not rotate."""
+    rate = rotation_rate(symmetry.algebra, generator)
     return 2 * math.pi / rate if rate > 1e-6 else 1.0
 
 
@@ -59,18 +48,27 @@ def elements(symmetry: LatentMap, amounts: Tensor, generator: int = 0) -> Tensor
 
 @torch.no_grad()
 def draw_latent_motion(symmetry: LatentMap, data: Trajectories, most: int = 8) -> "Figure":
-    """Left: a few trajectories in the plane that L turns. Right: the first one's coordinates against time."""
+    """Encoded trajectories.
+
+    Args:
+        symmetry: its encoder is used.
+        data: the trajectories.
+        most: how many are drawn.
+
+    Returns:
+        Left, the plane that the first generator rotates; right, the coordinates of the first trajectory against time.
+    """
     z = symmetry.encode(data.states[:most].float())
     figure, (plane, course) = panels(2, width=4.2)
     first, second = _plane(symmetry)
     for i, row in enumerate(z):
-        plane.plot(row[:, first], row[:, second], color=COLOURS[i % len(COLOURS)], lw=0.8, alpha=0.8)
+        plane.plot(row[:, first], row[:, second], color=colour(i), lw=0.8, alpha=0.8)
     plane.set(xlabel=f"z{first + 1}", ylabel=f"z{second + 1}", aspect="equal")
     times = data.time_step * torch.arange(z.shape[1])
     for i in range(z.shape[2]):
-        course.plot(times, z[0, :, i], color=COLOURS[i % len(COLOURS)], lw=0.8, label=f"z{i + 1}")
+        course.plot(times, z[0, :, i], color=colour(i), lw=0.8, label=f"z{i + 1}")
     course.set(xlabel="time", ylabel="latent coordinate")
-    course.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(course)
     return figure
 
 
@@ -82,19 +80,29 @@ def draw_group_action(
     generator: int = 0,
     seed: int = 0,
 ) -> "Figure":
-    """Snapshots moved through one turn of one generator: orbits in the plane of two coordinates, else pictures."""
+    """Snapshots on their orbits under one generator: curves for data of two coordinates, else pictures.
+
+    Args:
+        symmetry: of the group.
+        data: snapshots are drawn from it.
+        energy: conserved quantity of states (..., 2), shown along the orbits.
+        generator: its index.
+        seed: of the choice of snapshots.
+
+    Returns:
+        The figure.
+    """
     flat = data.states.float().flatten(0, 1)
     chosen = torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))
     if data.shape == (2,):
-        return _draw_orbits(symmetry, flat[chosen[:MOST]], energy, data.coordinates)
+        return _draw_orbits(symmetry, flat[chosen[:MAX_POINTS]], energy, data.coordinates)
     x = flat[chosen[:3]]
-    turn = full_turn(symmetry, generator)
-    amounts = turn * torch.arange(5) / 4
+    amounts = period(symmetry, generator) * torch.arange(5) / 4
     moved = symmetry.decode(
         torch.einsum("tij,nj->tni", elements(symmetry, amounts, generator), symmetry.encode(x))
     )
-    figure, axes = panels(3 * 6, width=1.5, height=1.5, rows=3)
-    titles = ["x", "psi(phi(x))", "1/4 turn", "1/2 turn", "3/4 turn", "whole turn"]
+    figure, axes = panels(3 * 6, 6, width=1.5, height=1.5)
+    titles = ["x", "psi(phi(x))", "1/4 period", "1/2", "3/4", "1 period"]
     for row in range(3):
         for column, picture in enumerate([x[row], *moved[:, row]]):
             axis = axes[6 * row + column]
@@ -104,14 +112,22 @@ def draw_group_action(
 
 
 def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = None) -> None:
-    """One snapshot: a line for (n,), a picture for (..., n, m) (its first field); colours as of the reference."""
+    """One snapshot.
+
+    Args:
+        axis: to draw on.
+        snapshot: (n,), drawn as a curve, or (..., n, m), whose first field is drawn as an image.
+        reference: fixes the range of the colours or the axis; the snapshot itself by default.
+    """
     like = snapshot if reference is None else reference
     low, high = float(like.min()), float(like.max())
     axis.set_xticks([])
     axis.set_yticks([])
     if snapshot.ndim == 1:
         axis.plot(snapshot, color=COLOURS[0], lw=1.2)
-        axis.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))  # bumps may meet
+        axis.set_ylim(
+            low - 0.1 * (high - low), high + 0.5 * (high - low)
+        )  # room for two bumps at one position
         return
     picture = snapshot.reshape(-1, *snapshot.shape[-2:])[0]
     axis.imshow(picture.numpy(), cmap="RdBu_r" if low < 0 else "gray", vmin=low, vmax=high)
@@ -121,11 +137,18 @@ def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = Non
 def draw_forecasts(
     times: Tensor, errors: Mapping[str, Tensor], seen: float | None = None, most: int = 600
 ) -> "Figure":
-    """|x_hat - x| / |x| against time on a log axis, curves named "equation, way"; what is fitted to z(t) is bold.
+    """Errors of forecasts against time on a logarithmic axis.
 
-    ``seen``: the part of the time that refined equations have been fitted to.
+    Args:
+        times: (T,).
+        errors: |x_hat - x| / |x| (T,) by ``"equation, method"``; those of refined equations are drawn bold.
+        seen: fraction of the time that refined equations were fitted to.
+        most: about how many points of a curve are drawn.
+
+    Returns:
+        The figure.
     """
-    figure, (axis,) = panels(1, width=8.0, height=3.6)
+    figure, (axis,) = panels(1, width=8.5, height=3.6)
     keep = slice(None, None, max(1, len(times) // most))
     names = list(dict.fromkeys(name.split(",")[0] for name in errors))
     styles = {"rk": ("-", 0.9), "euler": ("--", 0.7), "reconstruction": (":", 0.9), "refined": ("-", 1.9),
@@ -133,10 +156,10 @@ def draw_forecasts(
     for i, (label, error) in enumerate(errors.items()):
         name, way = label.split(", ")
         style, width = styles.get(way, ("-", 1.0))
-        shown = error.clamp(max=ABYSS).where(error.isfinite(), torch.nan)
-        colour = COLOURS[names.index(name) % len(COLOURS)]
+        shown = error.clamp(max=MAX_ERROR).where(error.isfinite(), torch.nan)
+        shade = colour(names.index(name))
         axis.plot(
-            times[keep], shown[keep], style, color=colour, lw=width, label=_way_name(name, way), zorder=2 + i
+            times[keep], shown[keep], style, color=shade, lw=width, label=_way_name(name, way), zorder=2 + i
         )
     axis.axhline(0.01, color=QUIET, lw=0.8, zorder=1)
     if seen is not None:
@@ -149,7 +172,7 @@ def draw_forecasts(
             transform=axis.get_xaxis_transform(),
         )
     axis.set(xlabel="time", ylabel="relative error of the forecast", yscale="log")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend(axis)
     return figure
 
 
@@ -160,22 +183,22 @@ def _way_name(name: str, way: str) -> str:
 def _draw_orbits(
     symmetry: LatentMap, x: Tensor, energy: Callable[[Tensor], Tensor] | None, names: Sequence[str]
 ) -> "Figure":
-    """Orbits of the group in the data's own plane over contours of the energy, and energy along them."""
+    """Orbits of the group in the plane of the data, and the energy along them."""
     figure, (plane, course) = panels(2, width=4.2, height=3.6)
-    turns = torch.linspace(0, 1, 121)
+    fractions = torch.linspace(0, 1, 121)
     order = x.norm(dim=1).argsort()
     starts = x[order[torch.linspace(0.1 * len(x), len(x) - 1, 6).long()]]
-    group = elements(symmetry, full_turn(symmetry) * turns)
+    group = elements(symmetry, period(symmetry) * fractions)
     orbits = symmetry.decode(torch.einsum("tij,nj->nti", group, symmetry.encode(starts)))
     plane.plot(*x.T, ".", color=QUIET, ms=1.5, zorder=0)
     for i, orbit in enumerate(orbits):
-        plane.plot(*orbit.T, color=COLOURS[i % len(COLOURS)], lw=1.2)
-        plane.plot(*starts[i], "o", color=COLOURS[i % len(COLOURS)], ms=4)
+        plane.plot(*orbit.T, color=colour(i), lw=1.2)
+        plane.plot(*starts[i], "o", color=colour(i), ms=4)
         if energy is not None:
-            course.plot(turns, energy(orbit), color=COLOURS[i % len(COLOURS)], lw=1.2)
-            course.axhline(float(energy(starts[i])), color=COLOURS[i % len(COLOURS)], lw=0.6, ls=":")
-    plane.set(xlabel=names[0], ylabel=names[1], title="orbits exp(t L) over the data")
-    course.set(xlabel="turns", ylabel="energy", title="energy along them; dotted: at the start")
+            course.plot(fractions, energy(orbit), color=colour(i), lw=1.2)
+            course.axhline(float(energy(starts[i])), color=colour(i), lw=0.6, ls=":")
+    plane.set(xlabel=names[0], ylabel=names[1], title="orbits under exp(t L), and data")
+    course.set(xlabel="periods", ylabel="energy", title="energy along the orbits; dotted: initial")
     return figure
 
 
@@ -186,56 +209,76 @@ def _plane(symmetry: LatentMap) -> tuple[int, int]:
     return divmod(int(size.argmax()), len(size))
 
 
-CLOUD_POINTS = 800  # points of the cloud
+CLOUD_POINTS = 800  # data points behind an animated orbit
+
+
+def shortened(equation: str, most: int = 3) -> str:
+    """An equation of several lines with at most ``most`` terms on each."""
+    lines = []
+    for line in equation.splitlines():
+        terms = re.split(r" (?=[+-] )", line)
+        more = f" + {len(terms) - most} more terms" if len(terms) > most else ""
+        lines.append(" ".join(terms[:most]) + more)
+    return "\n".join(lines)
 
 
 @torch.no_grad()
 def animate_orbit(
-    path: str | Path,
     symmetry: LatentMap,
     data: Trajectories,
     *,
+    title: str = "",
     start: int = 0,
     frames: int = 24,
     rate: int = 10,
-    generators: tuple[int, ...] | None = None,
-) -> None:
-    """Write the GIF: data left, latent space right, one turn under each generator in order.
+) -> bytes:
+    """An animated GIF of one snapshot on its orbit: the data on the left, the latent space on the right.
 
     Args:
-        path: of the file. data: where the snapshot ``start`` (of all, flat) and the cloud come from.
-        frames: of each turn. rate: frames a second. generators: all of them when left out.
+        symmetry: the orbit runs through one period of each generator in order.
+        data: the snapshot and the points behind the orbit are taken from it.
+        title: above both, such as the equation of motion.
+        start: index of the snapshot among all.
+        frames: of each period.
+        rate: frames per second.
+
+    Returns:
+        The content of the file.
     """
     from matplotlib.animation import PillowWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     flat = data.states.float().flatten(0, 1)
     cloud = flat[:: max(1, len(flat) // CLOUD_POINTS)]
-    way = _way(symmetry, flat[start : start + 1], frames, generators)
-    latent_cloud, snapshots = symmetry.encode(cloud), symmetry.decode(way)
-    figure, (left, right) = panels(2, width=2.6, height=2.6)
+    orbit = _orbit(symmetry, flat[start : start + 1], frames)
+    latent_cloud, snapshots = symmetry.encode(cloud), symmetry.decode(orbit)
+    lines = title.count("\n") + 1 if title else 0
+    figure, (left, right) = panels(2, width=3.6, height=3.5 + 0.25 * lines)
     FigureCanvasAgg(figure)
-    figure.set_layout_engine(None)  # the axes stay where they are from picture to picture
-    figure.subplots_adjust(left=0.14, right=0.98, bottom=0.18, top=0.88, wspace=0.2)
+    figure.set_layout_engine(None)  # the axes stay where they are from frame to frame
+    top = 1 - (0.35 + 0.25 * lines) / (3.5 + 0.25 * lines)
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.14, top=top, wspace=0.2)
+    figure.suptitle(title, y=0.99, va="top", family="monospace", fontsize=11)
     writer = PillowWriter(fps=rate)
-    with writer.saving(figure, str(path), dpi=72):
-        for number in range(len(way)):
-            left.clear()
-            right.clear()
-            _draw_data(left, snapshots[: number + 1], cloud, data)
-            _draw_latent(right, way[: number + 1], latent_cloud)
-            writer.grab_frame()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "orbit.gif"
+        with writer.saving(figure, str(path), dpi=100):
+            for number in range(len(orbit)):
+                left.clear()
+                right.clear()
+                _draw_data(left, snapshots[: number + 1], cloud, data)
+                _draw_latent(right, orbit[: number + 1], latent_cloud)
+                writer.grab_frame()
+        return path.read_bytes()
 
 
-def _way(symmetry: LatentMap, x: Tensor, frames: int, generators: tuple[int, ...] | None) -> Tensor:
-    """z (n, k) of one snapshot (1, *shape) on its turn under each generator, one after the other."""
+def _orbit(symmetry: LatentMap, x: Tensor, frames: int) -> Tensor:
+    """z (n, k) of one snapshot (1, *shape) through one period of each generator, one after the other."""
     z = symmetry.encode(x)
-    chosen = range(symmetry.algebra.n_generators) if generators is None else generators
+    fractions = torch.arange(frames) / frames
     parts = [
-        torch.einsum(
-            "tij,nj->ti", elements(symmetry, full_turn(symmetry, i) * torch.arange(frames) / frames, i), z
-        )
-        for i in chosen
+        torch.einsum("tij,nj->ti", elements(symmetry, period(symmetry, i) * fractions, i), z)
+        for i in range(symmetry.algebra.n_generators)
     ]
     return torch.cat(parts)
 
@@ -243,21 +286,21 @@ def _way(symmetry: LatentMap, x: Tensor, frames: int, generators: tuple[int, ...
 def _draw_data(axis: "Axes", snapshots: Tensor, cloud: Tensor, data: Trajectories) -> None:
     if data.shape == (2,):
         axis.plot(*cloud.T, ".", color=QUIET, ms=1)
-        axis.plot(*snapshots.T, color=COLOURS[1], lw=1.2)
-        axis.plot(*snapshots[-1], "o", color=COLOURS[1], ms=5)
+        axis.plot(*snapshots.T, color=colour(1), lw=1.5)
+        axis.plot(*snapshots[-1], "o", color=colour(1), ms=7)
         axis.set(xlabel=data.coordinates[0], ylabel=data.coordinates[1])
     else:
         draw_snapshot(axis, snapshots[-1], reference=cloud[:50].flatten())
-    axis.set_title("psi(exp(t L) phi(x))", fontsize=9)
+    axis.set_title("data: decoder(exp(t L) z)", fontsize=10)
 
 
-def _draw_latent(axis: "Axes", way: Tensor, cloud: Tensor) -> None:
-    """All planes (z1, z2), (z3, z4), ... that there are, in one: a colour each; of three coordinates the first two."""
-    for i in range(0, max(2, way.shape[1] - 1), 2):
-        colour = COLOURS[(1 + i // 2) % len(COLOURS)]
+def _draw_latent(axis: "Axes", orbit: Tensor, cloud: Tensor) -> None:
+    """The planes (z1, z2), (z3, z4), ... in one, in different colours; of three coordinates the first two."""
+    for i in range(0, max(2, orbit.shape[1] - 1), 2):
+        shade = colour(1 + i // 2)
         if i == 0:
             axis.plot(cloud[:, 0], cloud[:, 1], ".", color=QUIET, ms=1)
-        axis.plot(way[:, i], way[:, i + 1], color=colour, lw=1)
-        axis.plot(way[-1, i], way[-1, i + 1], "o", color=colour, ms=5)
+        axis.plot(orbit[:, i], orbit[:, i + 1], color=shade, lw=1.5)
+        axis.plot(orbit[-1, i], orbit[-1, i + 1], "o", color=shade, ms=7)
     axis.set(xticks=[], yticks=[], aspect="equal")
-    axis.set_title("latent space", fontsize=9)
+    axis.set_title("latent space: exp(t L) z", fontsize=10)

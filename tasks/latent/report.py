@@ -1,16 +1,23 @@
-"""The page, the files and the moving picture of a study of a latent symmetry."""
+"""The page and the pictures of a study of a latent symmetry."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from discover.algebra.draw import draw_action, draw_basis, draw_spectrum
 from discover.latent.symmetry import LatentSymmetry
-from tasks.common.report import Column, Picture, Section, Table, draw_curves, write_report
-from tasks.common.results import environment
+from equivariant.files import write_file
+from tasks.common.plots import draw_curves, save_figure
+from tasks.common.report import Headline, Picture, Section, algebra_in_words, write_report
+from tasks.common.results import Column, Spread, Table, environment
 from tasks.latent.data import Trajectories
 from tasks.latent.forecasting import FITTED
-from tasks.latent.plots import animate_orbit, draw_forecasts, draw_group_action, draw_latent_motion
-from tasks.latent.results import LatentOutcome, SeedResult
+from tasks.latent.plots import (
+    animate_orbit,
+    draw_forecasts,
+    draw_group_action,
+    draw_latent_motion,
+    shortened,
+)
+from tasks.latent.results import LatentResults, SeedResult
 from tasks.latent.systems.presets import SYSTEMS
 
 if TYPE_CHECKING:
@@ -18,169 +25,239 @@ if TYPE_CHECKING:
 
     from tasks.latent.study import LatentStudy
 
-__all__ = ["finish"]
+__all__ = ["describe", "write_latent_report"]
 
-KINDS = (
-    "symmetry: freely, in the latent space of the symmetry. constrained: the same within the fields that commute with "
-    "its group. free: freely, with the monomials and the settings of the constrained one. baseline: learned beside an "
-    "autoencoder that knows no symmetry. refined: fitted once more, to the first part of the trajectory instead of "
-    "its rates; whole: to all of it. All but the baseline's are in coordinates of z that suit the group: its coder is "
-    "adapted.safetensors."
+EQUATIONS = (
+    "symmetry: sparse regression in the latent space. constrained: the same among the equations that are equivariant "
+    "under the group. free: regression with the library of the constrained equation, without a symmetry. baseline: "
+    "trained together with an autoencoder, without a symmetry (SINDy autoencoder, Champion et al. 2019). refined: "
+    "fitted to the first 80 % of the trajectory instead of its rates; whole: fitted to all of it. All but the "
+    "baseline are in coordinates adapted to the group (adapted.safetensors)."
 )
-WAYS = (
-    "Forecasts are integrated with order 8, and by Euler's method with a step a snapshot, as in the paper. Euler's "
-    "method lets an oscillation of frequency w grow by exp(w^2 dt T / 2) whatever the equation, so that targets are "
-    "of the former. They start from the first snapshot alone."
+FORECASTS = (
+    "Forecasts start from the first snapshot. They are integrated with order 8, and by Euler's method with one step a "
+    "snapshot, as in the paper, under which an oscillation of frequency w grows by exp(w^2 dt T / 2) whatever the "
+    "equation; targets are for order 8."
 )
 REFINED = (
-    " Refined equations, and the points that their forecasts start from, were fitted to the first 80 % of the "
-    "trajectory; forecast unseen is their largest error behind it, forecast end snapshot their error at the end where "
-    "the first snapshot is the start. Those named whole were fitted to all of it, as published forecasts are: they "
-    "show what the equation can follow, and foretell nothing. Forecast late is the largest error behind the first "
-    "tenth."
+    "Refined equations and their initial points were fitted to the first 80 % of the trajectory; forecast unseen is "
+    "their largest error after it, forecast end snapshot their error at the end when started from the first snapshot. "
+    "Those named whole were fitted to all of it, as published forecasts are, so they show what an equation can follow "
+    "and are no forecast. Forecast late is the largest error after the first tenth."
 )
-IN_FRAME = ", in coordinates that suit the group"
-DASH = "A dash stands where a measure has no value: a forecast ran off, or an equation has no such number."
+ADAPTED = ", in coordinates adapted to the group"
+GAINS = {  # measure of a forecast: what it is
+    "refined_forecast_unseen": "Largest forecast error on the unseen last fifth",
+    "forecast_end": "Forecast error at the end",
+}
+LONGEST = 60  # characters of an equation in the headline
+NAMES = {
+    "cosine_inner": "cosine of the generator with a rotation",
+    "energy_drift": "relative change of the energy along the orbits",
+    "equivariance_error": "error under known group elements",
+    "terms": "number of terms of the equation",
+    "coefficient_mismatch": "difference of its two coefficients",
+    "largest_degree": "degree of the equation",
+}
 
 
-def finish(study: "LatentStudy", outcome: LatentOutcome) -> Path:
-    """Write results, the page, the animation and the forecast of all finished seeds; returns the page's path.
+def write_latent_report(study: "LatentStudy", results: LatentResults) -> Headline:
+    """Write the page, the animated orbit and the forecasts; pictures are of the first finished seed.
 
-    Pictures are of the first finished seed, whatever it came to.
+    Args:
+        study: that was run.
+        results: of all seeds.
+
+    Returns:
+        The first screen of the page.
     """
-    folder, first = study.folder(outcome.system), outcome.results[0]
-    command = study.command(outcome.system)
-    data = study.simulate(outcome.system, first.seed)
-    about = {
-        "name": data.name,
-        "shape": list(data.states.shape),
-        "time_step": data.time_step,
-        "digest": data.digest,
-    }
-    outcome.write(folder, study.config(outcome.system), about, command)
+    folder, first = study.folder(results.system), results.seeds[0]
+    data = study.simulate(results.system, first.seed)
     symmetry = LatentSymmetry.load(folder / f"seed-{first.seed}" / "symmetry.safetensors")
-    animate_orbit(folder / "orbit.gif", symmetry, data, start=data.states.shape[:2].numel() // 2)
-    if forecast := _forecast_figure(first):
-        forecast.savefig(folder / "forecast.png", dpi=120, bbox_inches="tight")
-    page = folder / "report.html"
-    write_report(
-        page,
-        title=outcome.title,
-        lead=f"A symmetry that is linear in a learned latent space, from {_sentence(data)}; {len(outcome.results)} "
-        "seeds. Pictures are of the first; orbit.gif beside this page moves.",
-        sections=[
-            _figures(outcome),
-            _symmetry(outcome.system, symmetry, data, first),
-            _equations(outcome),
-            *_forecast(data, first),
-            _training(first),
-        ],
-        details={"command": command, "settings": study.config(outcome.system), "environment": environment()},
+    seen = symmetry if data.coefficients is not None else symmetry.adapted()
+    equation = shortened(_equation(first))
+    orbit = animate_orbit(seen, data, title=equation, start=data.states.shape[:2].numel() // 2)
+    write_file(folder / "orbit.gif", orbit)
+    forecasts = _draw_forecasts(first)
+    if forecasts is not None:
+        save_figure(forecasts, folder / "forecast.png", dpi=120, bbox_inches="tight")
+    caption = "One snapshot on its orbit under the group" + (
+        ", and the equation of motion." if equation else "."
     )
-    return page
+    headline = describe(study, results, symmetry, Picture(figure=orbit, caption=caption))
+    write_report(
+        folder / "report.html",
+        title=f"{SYSTEMS[results.system].title}: a symmetry in a learned latent space",
+        lead=_lead(data, results),
+        headline=headline,
+        sections=[
+            _equations(results),
+            *([] if forecasts is None else [_forecasts(data, first, forecasts)]),
+            _symmetry(results.system, symmetry, seen, data),
+            _measures(results),
+            *_training(first),
+        ],
+        details={
+            "command": study.command(results.system),
+            "settings": study.config(results.system),
+            "environment": environment(),
+        },
+    )
+    return headline
 
 
-def _sentence(data: Trajectories) -> str:
+def describe(
+    study: "LatentStudy", results: LatentResults, symmetry: LatentSymmetry, picture: Picture | None = None
+) -> Headline:
+    """What was found, how sure that is, and what it gains.
+
+    Args:
+        study: that was run.
+        results: of all seeds.
+        symmetry: of the first finished seed.
+        picture: for the page.
+
+    Returns:
+        The first screen of the page.
+    """
+    spreads = results.table.summary()[0].spreads
+    met, shown = 0, []
+    for target in results.targets:
+        count = sum(target.met(result.measures.get(target.measure)) for result in results.seeds)
+        met += count == len(results.seeds)
+        name = NAMES.get(target.measure, target.measure.replace("_", " "))
+        median = spreads.get(target.measure, Spread.of([])).median
+        shown.append(f"{name} {'-' if median is None else f'{median + 0.0:.3g}'}, {target}")
+    total = len(results.targets)
+    word = "Sure" if met == total else "Partly sure" if met else "Not sure"
+    count = f"{met} of {total} targets are met" if total > 1 else f"the target is {'' if met else 'not '}met"
+    count += " by all seeds" if len(results.seeds) > 1 else ""
+    extra = f"; {total - 3} more below" if total > 3 else ""
+    equation = _equation(results.seeds[0]).replace("\n", ", ")
+    if len(equation) > LONGEST:
+        equation = f"equation of motion with {results.seeds[0].measures['terms']:.0f} terms"
+    return Headline(
+        found=f"{_group(symmetry, study, results.system)}{': ' if equation else ''}{equation}",
+        sure=f"{word}: {count} ({'; '.join(shown[:3])}{extra})." if total else "",
+        gain=_gain(results, spreads),
+        picture=picture,
+        passed=met == total,
+        warning=study.warning,
+    )
+
+
+def _group(symmetry: LatentSymmetry, study: "LatentStudy", system: str) -> str:
+    """The group in words; a given one by its name."""
+    structure = study.settings(system).get("structure", "free")
+    algebra = symmetry.algebra
+    if isinstance(structure, str) and "free" not in structure:
+        return f"The given group {structure} acts linearly on {algebra.dim} latent coordinates"
+    if algebra.n_generators == 1 and symmetry.inner_product().violation < 0.05:
+        return f"Rotation in a plane of {algebra.dim} latent coordinates, so(2)"
+    return f"{algebra_in_words(symmetry.adapted().algebra)}, on {algebra.dim} latent coordinates"
+
+
+def _equation(first: SeedResult) -> str:
+    """The sparse equation in the latent space; empty where there is none."""
+    text = first.equations.get("symmetry", "none")
+    return "" if text.startswith("none") else text
+
+
+def _gain(results: LatentResults, spreads: dict[str, Spread]) -> str:
+    """A forecast with the symmetry against one without; else the fit of the rates; empty where neither is there."""
+    for measure, words in GAINS.items():
+        baseline = spreads.get(f"baseline_{measure}")
+        found = spreads.get(f"constrained_{measure}")
+        if found is not None and baseline is not None:
+            return f"{words}: {_percent(found)} with the symmetry, {_percent(baseline)} without (SINDy autoencoder)"
+    free, constrained = spreads.get("symmetry_residual"), spreads.get("constrained_residual")
+    if free is None or constrained is None:
+        return ""
+    degree = SYSTEMS[results.system].degree
+    larger = dict(SYSTEMS[results.system].constrained).get("degree", degree)
+    return (
+        f"Error of dz/dt: {_percent(constrained)} with the equivariant equation of degree {larger}, "
+        f"{_percent(free)} with a free one of degree {degree}"
+    )
+
+
+def _percent(spread: Spread) -> str:
+    return "diverged" if spread.median is None else f"{100 * spread.median:.2g} %"
+
+
+def _lead(data: Trajectories, results: LatentResults) -> str:
     m, steps = data.states.shape[:2]
     size = " x ".join(map(str, data.shape))
-    return f"{m} trajectories of {steps} snapshots ({size}: {', '.join(data.coordinates)}), {data.time_step:g} apart"
+    many = f"{m} trajectories" if m > 1 else "One trajectory"
+    seeds = (
+        f", median of {len(results.seeds)} seeds; pictures are of the first" if len(results.seeds) > 1 else ""
+    )
+    return f"{many} of {steps} snapshots ({size}: {', '.join(data.coordinates)}), {data.time_step:g} apart{seeds}."
 
 
-def _figures(outcome: LatentOutcome) -> Section:
-    numbers = ("median", "lowest", "highest")
-    columns = [
-        Column(name="measure"),
-        *(Column(name=name, number=True) for name in numbers),
-        Column(name="target"),
-    ]
+def _measures(results: LatentResults) -> Section:
+    """All measures with their targets, seconds of the stages, and sentences."""
+    targets = {target.measure: target for target in results.targets}
     rows = []
-    for row in outcome.summary:
-        target = (
-            "" if row["target"] is None else f"{row['target']}: met by {row['met']} of {len(outcome.results)}"
-        )
-        rows.append([row["measure"].replace("_", " "), *(_number(row[name]) for name in numbers), target])
-    stages = list(dict.fromkeys(stage for result in outcome.results for stage in result.seconds))
-    seconds = [
-        [str(r.seed), *(f"{r.seconds.get(stage, 0):.1f}" for stage in stages)] for r in outcome.results
-    ]
-    head = [
-        Column(name="seed", number=True),
-        *(Column(name=f"{s.replace('_', ' ')} [s]", number=True) for s in stages),
-    ]
+    for name, spread in results.table.summary()[0].spreads.items():
+        target = targets.get(name)
+        met = sum(target.met(r.measures.get(name)) for r in results.seeds) if target else 0
+        reached = f"{target}: met by {met} of {len(results.seeds)}" if target else ""
+        rows.append([name.replace("_", " "), str(spread), reached])
+    columns = [Column(name="measure"), Column(name="median (range of seeds)"), Column(name="target")]
     return Section(
-        heading="Figures",
-        lines=[
-            *outcome.verdicts(),
-            DASH,
-            *(f"Seed {result.seed}: {word}" for result in outcome.results for word in result.words),
-        ],
-        tables=[Table(columns=columns, rows=rows), Table(columns=head, rows=seconds)],
+        heading="All measures",
+        lines=[f"Seed {result.seed}: {word}" for result in results.seeds for word in result.words],
+        tables=[Table(columns=columns, rows=rows)],
     )
 
 
-def _symmetry(system: str, symmetry: LatentSymmetry, data: Trajectories, first: SeedResult) -> Section:
+def _symmetry(system: str, symmetry: LatentSymmetry, seen: LatentSymmetry, data: Trajectories) -> Section:
     algebra, learned = symmetry.algebra, data.coefficients is None
-    seen = symmetry.adapted() if learned else symmetry
     flat = data.states.float().flatten(0, 1)
     z = seen.encode(flat[:: max(1, len(flat) // 600)]).double()
-    energy = SYSTEMS[system].energy
     pictures = [
         Picture(figure=draw_basis(algebra), caption="The generators on the latent space."),
         Picture(figure=draw_spectrum(algebra), caption="Their eigenvalues and singular values."),
         Picture(
             figure=draw_action(seen.algebra, z),
-            caption=f"The latent data before and after g = exp(w L){IN_FRAME * learned}.",
+            caption=f"The encoded data before and after g = exp(w L){ADAPTED * learned}.",
         ),
     ]
     for i in range(1 if data.shape == (2,) else algebra.n_generators):
-        caption = f"The data under exp(w L{i + 1}), through the decoder."
-        pictures.append(Picture(figure=draw_group_action(symmetry, data, energy, i), caption=caption))
+        figure = draw_group_action(symmetry, data, SYSTEMS[system].energy, i)
+        pictures.append(Picture(figure=figure, caption=f"The data under exp(w L{i + 1}), decoded."))
     if learned:
-        caption = f"Encoded trajectories: in the plane that L turns, and against time{IN_FRAME}."
+        caption = f"Encoded trajectories: in the plane that L rotates, and against time{ADAPTED}."
         pictures.append(Picture(figure=draw_latent_motion(seen, data), caption=caption))
-    return Section(heading="The symmetry", pictures=pictures)
+    return Section(heading="The symmetry in detail", pictures=pictures)
 
 
-def _equations(outcome: LatentOutcome) -> Section:
+def _equations(results: LatentResults) -> Section:
     rows = [
-        [str(result.seed), name, text.replace("\n", "; ")]
-        for result in outcome.results
+        [str(result.seed), name.replace("_", ", "), text.replace("\n", "; ")]
+        for result in results.seeds
         for name, text in result.equations.items()
     ]
-    columns = [Column(name="seed", number=True), Column(name="found"), Column(name="equation of motion")]
-    return Section(
-        heading="Equations",
-        lines=[KINDS] if rows else [],
-        tables=[Table(columns=columns, rows=rows)] if rows else [],
-    )
+    columns = [Column(name="seed", number=True), Column(name="found by"), Column(name="equation of motion")]
+    tables = [Table(columns=columns, rows=rows)] if rows else []
+    return Section(heading="Equations of motion", lines=[EQUATIONS] if rows else [], tables=tables)
 
 
-def _forecast(data: Trajectories, first: SeedResult) -> list[Section]:
-    """The long forecast of the first seed, where there is one."""
-    figure = _forecast_figure(first)
-    if figure is None:
-        return []
-    refined = any(name.endswith("refined") for name in first.curves)
-    span = data.time_step * (data.states.shape[1] - 1)
-    caption = "|x_hat - x| / |x|; the grey line is 1 %. Figures with this error squared show 1e-4 there."
-    lines = [
-        WAYS + (REFINED if refined else ""),
-        f"The first snapshot and the last differ as pictures drift: over time {span:g} the latent radius goes from "
-        f"{first.measures['radius_first']:.3g} to {first.measures['radius_last']:.3g}, so no closed orbit, which is "
-        "all that a linear skew equation has, follows the whole."
-        if _given(first, "radius_first")
-        else "",
-    ]
-    return [
-        Section(
-            heading="Forecast",
-            lines=[line for line in lines if line],
-            pictures=[Picture(figure=figure, caption=caption)],
+def _forecasts(data: Trajectories, first: SeedResult, figure: "Figure") -> Section:
+    """The forecasts of the first seed."""
+    lines = [FORECASTS] + [REFINED] * any(name.endswith("refined") for name in first.curves)
+    if first.measures.get("radius_first") is not None:
+        span = data.time_step * (data.states.shape[1] - 1)
+        lines.append(
+            f"Over time {span:g} the latent radius goes from {first.measures['radius_first']:.3g} to "
+            f"{first.measures['radius_last']:.3g}. A linear skew equation has closed orbits alone, of constant radius."
         )
-    ]
+    caption = "|x_hat - x| / |x|; the grey line is 1 %. Squared errors, as in the paper, are 1e-4 there."
+    return Section(heading="Forecasts", lines=lines, pictures=[Picture(figure=figure, caption=caption)])
 
 
-def _forecast_figure(first: SeedResult) -> "Figure | None":
+def _draw_forecasts(first: SeedResult) -> "Figure | None":
     errors = {name: curve for name, curve in first.curves.items() if name != "times" and not _repeated(name)}
     if not errors:
         return None
@@ -188,24 +265,16 @@ def _forecast_figure(first: SeedResult) -> "Figure | None":
     return draw_forecasts(first.curves["times"], errors, FITTED if refined else None)
 
 
-def _given(result: SeedResult, name: str) -> bool:
-    return result.measures.get(name) is not None
-
-
 def _repeated(curve: str) -> bool:
-    """The floor of a coder is drawn once."""
+    """Whether it is the reconstruction error of an autoencoder that is drawn already."""
     name, way = curve.split(", ")
     return way == "reconstruction" and name not in ("symmetry", "baseline")
 
 
-def _training(first: SeedResult) -> Section:
-    history: list[dict[str, Any]] = [row for row in first.history if row.get("reconstruction") is not None]
+def _training(first: SeedResult) -> list[Section]:
+    history = [row for row in first.history if row.get("reconstruction") is not None]
     if not history:
-        return Section(heading="Training")
+        return []
     figure = draw_curves({"reconstruction": history}, "reconstruction", "relative, squared")
-    caption = "Error of the reconstruction in training."
-    return Section(heading="Training", pictures=[Picture(figure=figure, caption=caption)])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    picture = Picture(figure=figure, caption="Reconstruction error during the training.")
+    return [Section(heading="Training", pictures=[picture])]

@@ -6,6 +6,7 @@ Space Symmetry Discovery* (arXiv 2310.00105).
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from scipy.integrate import solve_ivp
@@ -21,27 +22,20 @@ MOST_DRAWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Oscillator(ABC):
-    """A system with two coordinates and an energy that it keeps; states are (..., 2), float64."""
+    """A system with two coordinates and a conserved energy; states are (..., 2), float64.
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """Of the system."""
+    ``coordinates`` have names with units; initial states are drawn from the ``box`` (lower and upper ends of both
+    coordinates), where their energy lies between the two ``energies``.
+    """
 
-    @property
-    @abstractmethod
-    def coordinates(self) -> tuple[str, str]:
-        """Names with units."""
-
-    @property
-    @abstractmethod
-    def box(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Lower and upper ends of both coordinates, between which starts are looked for."""
+    name: ClassVar[str]
+    coordinates: ClassVar[tuple[str, str]]
+    box: ClassVar[tuple[tuple[float, float], tuple[float, float]]]
 
     @property
     @abstractmethod
     def energies(self) -> tuple[float, float]:
-        """Between which starts lie."""
+        """Lowest and highest energy of initial states."""
 
     @abstractmethod
     def energy(self, states: Tensor) -> Tensor:
@@ -52,7 +46,7 @@ class Oscillator(ABC):
         """d states / dt."""
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` starts (n, 2), uniform over the part of the box whose energy is allowed."""
+        """``n`` initial states (n, 2), uniform over the part of the box whose energy is allowed."""
         lower, upper = torch.tensor(self.box, dtype=torch.float64).T
         found = torch.empty(0, 2, dtype=torch.float64)
         for _ in range(MOST_DRAWS):
@@ -62,10 +56,22 @@ class Oscillator(ABC):
             energy = self.energy(draws)
             allowed = (energy > self.energies[0]) & (energy < self.energies[1])
             found = torch.cat([found, draws[allowed]])
-        raise ValueError(f"no starts with an energy in {self.energies} were found between {self.box}")
+        raise ValueError(f"no initial states with an energy in {self.energies} were found in {self.box}")
 
     def simulate(self, starts: Tensor, *, steps: int, time_step: float) -> Tensor:
-        """States (m, steps, 2) from starts (m, 2), which come first, ``time_step`` [time] apart."""
+        """Trajectories of the equations of motion.
+
+        Args:
+            starts: initial states (m, 2).
+            steps: snapshots, the initial one included.
+            time_step: between snapshots [time]; negative for backwards.
+
+        Returns:
+            States (m, steps, 2).
+
+        Raises:
+            ValueError: for a wrong shape or step.
+        """
         if starts.ndim != 2 or starts.shape[1] != 2 or not len(starts):
             raise ValueError(f"starts must have shape (m, 2), got {tuple(starts.shape)}")
         if steps < 1 or not time_step:
@@ -87,7 +93,18 @@ class Oscillator(ABC):
     def trajectories(
         self, n: int = 200, *, steps: int, time_step: float, every: int = 1, seed: int = 0
     ) -> Trajectories:
-        """``n`` seeded orbits of ``steps`` snapshots, one kept of every ``every`` time steps [time]."""
+        """Trajectories from random initial states.
+
+        Args:
+            n: how many.
+            steps: snapshots of each.
+            time_step: of the simulation [time].
+            every: time steps between two snapshots.
+            seed: of the initial states.
+
+        Returns:
+            The trajectories, with their rates.
+        """
         starts = self.draw(n, torch.Generator().manual_seed(seed))
         states = self.simulate(starts, steps=steps, time_step=every * time_step)
         return Trajectories(
@@ -101,31 +118,22 @@ class Oscillator(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Pendulum(Oscillator):
-    """H = p^2 / 2 - cos q: swings that do not turn over; length, mass and gravity are one.
+    """H = p^2 / 2 - cos q: oscillations that do not turn over; length, mass and gravity are one.
 
-    Published: 500 steps of 0.02. A swing near the top (H = 0.99) takes 18 [time], near the bottom 2 pi.
+    Published: 500 steps of 0.02. The period is 2 pi at small amplitudes and 18 [time] at H = 0.99.
+
+    Args:
+        largest_energy: |H| of initial states is below it; less than 1.
     """
 
+    name = "pendulum"
+    coordinates = "q [rad]", "p [rad/time]"
+    box = (-torch.pi, torch.pi), (-2.0, 2.0)
     largest_energy: float = 0.99
 
     def __post_init__(self) -> None:
         if not -1 < self.largest_energy < 1:
             raise ValueError(f"largest_energy must lie between -1 and 1, got {self.largest_energy}")
-
-    @property
-    def name(self) -> str:
-        """Of the system."""
-        return "pendulum"
-
-    @property
-    def coordinates(self) -> tuple[str, str]:
-        """Angle from rest, and its rate."""
-        return "q [rad]", "p [rad/time]"
-
-    @property
-    def box(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """All angles; speeds up to two."""
-        return (-torch.pi, torch.pi), (-2.0, 2.0)
 
     @property
     def energies(self) -> tuple[float, float]:
@@ -145,10 +153,21 @@ class Pendulum(Oscillator):
 class LotkaVolterra(Oscillator):
     """Prey and predators in logarithms: p' = a - b exp(q), q' = c exp(p) - d.
 
-    H = c exp(p) - d p + b exp(q) - a q stays. Published: a = 2/3, b = 4/3, c = d = 1 [1/time], steps of 0.002, H in
-    [3, 4.5].
+    H = c exp(p) - d p + b exp(q) - a q is conserved. Published: a = 2/3, b = 4/3, c = d = 1 [1/time], steps of 0.002,
+    H in [3, 4.5].
+
+    Args:
+        a: growth of the prey [1/time].
+        b: loss of prey to predators [1/time].
+        c: growth of the predators by prey [1/time].
+        d: loss of predators [1/time].
+        lowest_energy: of initial states.
+        largest_energy: of initial states.
     """
 
+    name = "lotka-volterra"
+    coordinates = "p [log prey]", "q [log predators]"
+    box = (-4.5, 2.0), (-6.0, 1.5)
     a: float = 2 / 3
     b: float = 4 / 3
     c: float = 1.0
@@ -159,21 +178,6 @@ class LotkaVolterra(Oscillator):
     def __post_init__(self) -> None:
         if not min(self.a, self.b, self.c, self.d) > 0:
             raise ValueError(f"all rates must be positive, got {self.a}, {self.b}, {self.c}, {self.d}")
-
-    @property
-    def name(self) -> str:
-        """Of the system."""
-        return "lotka-volterra"
-
-    @property
-    def coordinates(self) -> tuple[str, str]:
-        """Logarithms of prey and of predators."""
-        return "p [log prey]", "q [log predators]"
-
-    @property
-    def box(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Holds all orbits of the published energies."""
-        return (-4.5, 2.0), (-6.0, 1.5)
 
     @property
     def energies(self) -> tuple[float, float]:

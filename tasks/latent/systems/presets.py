@@ -1,4 +1,4 @@
-"""The systems whose latent symmetry is studied: how each is simulated, what LaLiGAN is told, and what is asked of it.
+"""The systems whose latent symmetry is studied: their simulation, the settings of LaLiGAN, and the targets.
 
 Settings of data follow Yang et al., *Latent Space Symmetry Discovery* (arXiv 2310.00105).
 """
@@ -9,36 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
+from tasks.common.results import Target
 from tasks.latent.data import Trajectories
 from tasks.latent.systems.bumps import double_bumps
 from tasks.latent.systems.oscillators import LotkaVolterra, Oscillator, Pendulum
 from tasks.latent.systems.reaction_diffusion import ReactionDiffusion, spiral_waves
 from tasks.latent.systems.solid import Solid, rotating_solids
 
-__all__ = ["SYSTEMS", "System", "Target"]
+__all__ = ["SYSTEMS", "System"]
 
-HELD_OUT = 10_000  # added to a seed: of data that no training saw
+HELD_OUT = 10_000  # added to a seed, for data outside of the training
 Simulate = Callable[[int, int, bool], Trajectories]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What a measure is held to, ``at_least`` or ``at_most``."""
-
-    measure: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def met(self, value: float | None) -> bool:
-        """Whether a value (None and NaN do not) meets it."""
-        if value is None:
-            return False
-        low = self.at_least is None or value >= self.at_least
-        return low and (self.at_most is None or value <= self.at_most)
-
-    def __str__(self) -> str:
-        parts = {"at least": self.at_least, "at most": self.at_most}
-        return " and ".join(f"{word} {value:g}" for word, value in parts.items() if value is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +27,20 @@ class System:
     """One system of the study.
 
     Args:
-        title: for people. simulate: (seed, discard, quick) to data to learn from.
-        sampled: whether another seed means other data, so that held-out data can be drawn.
-        settings: of ``LaLiGAN``. quick: those that differ in a quick run.
-        energy: what the motion keeps, of states (..., 2), where there is such a number.
-        degree: of the library of equations; 0 where no equation is looked for.
-        constrained: settings of ``SINDy`` for the equation within the fields of the symmetry, where they differ.
-        refined: degrees, rising, of the equations within the fields that are refined on the trajectory; the one is
-            kept that foretells best. refined_freely: the same, of equations with all terms.
-        forecast: whether the data are foretold from their first snapshot.
-        baseline: whether an autoencoder with an equation and without a symmetry is trained beside.
-        targets: what the measures are held to.
+        title: for readers.
+        simulate: (seed, discard, quick) to the data to learn from.
+        sampled: whether another seed gives other data, so that held-out data can be drawn.
+        settings: of ``LaLiGAN``.
+        quick: settings that differ in a quick run.
+        energy: conserved quantity of states (..., 2), if there is one.
+        degree: of the library of equations; 0 where no equation is fitted.
+        constrained: settings of ``SINDy`` for the equivariant equation, where they differ.
+        refined: increasing degrees of the equivariant equations that are refined on the trajectory; the one with the
+            best forecast is taken.
+        refined_freely: the same for equations with all terms.
+        forecast: whether the trajectory is forecast from its first snapshot.
+        baseline: whether an autoencoder with an equation and without a symmetry is trained for comparison.
+        targets: what the measures should reach.
     """
 
     title: str
@@ -74,13 +58,13 @@ class System:
     targets: tuple[Target, ...] = ()
 
     def held_out(self, seed: int, discard: int, quick: bool) -> Trajectories | None:
-        """Data of another seed; None where there is only one trajectory."""
+        """Data of another seed than the training; None where there is only one trajectory."""
         return self.simulate(seed + HELD_OUT, discard, quick) if self.sampled else None
 
 
 def _waves(seed: int, discard: int, quick: bool) -> Trajectories:
     if quick:
-        return spiral_waves(steps=600, every=2, discard=discard, law=ReactionDiffusion(points=32))
+        return spiral_waves(steps=600, every=2, discard=discard, system=ReactionDiffusion(points=32))
     return spiral_waves(discard=discard)
 
 
@@ -119,10 +103,10 @@ SOLIDS = {
     "width": 256, "reduction": 0.2, "learning_rate": 3e-3, "batch_size": 256, "equivariance_weight": 3.0,
     "anchor_weight": 0.1, "tolerance": 0.0, "steps": 3500, "cooldown": 3000, "starts": 1,
 }  # fmt: skip
-ORBITS = {"latent_dim": 2, "motion_weight": 1.0}  # exact rates say what windows of two leave open
+ORBITS = {"latent_dim": 2, "motion_weight": 1.0}  # windows of two do not determine L; exact rates do
 # the period of an orbit depends on its energy: z' = w(r^2) J z, w a polynomial
 PERIODS = {"degree": 5, "threshold": 0.01}
-# spirals never settle, they drift: r' = a r + b r^3 + ..., small beside the turning
+# the spiral drifts slowly: r' = a r + b r^3 + ..., small compared with the rotation
 TRANSIENT = {"degree": 3, "threshold": 0.01}
 SKEW = Target(measure="cosine_inner", at_least=0.999)
 EQUIVARIANT = (Target(measure="equivariance_error", at_most=0.05),)
@@ -200,7 +184,7 @@ SYSTEMS: dict[str, System] = {
         targets=EQUIVARIANT,
     ),
     "rotating-object": System(
-        title="A solid that turns",
+        title="Rotating object",
         simulate=_solids,
         settings={"latent_dim": 9, "structure": "3*so(3)"} | SOLIDS,
         quick=QUICK_IMAGES,

@@ -5,13 +5,14 @@ r"""Lambda-omega reaction-diffusion on a periodic square: exponential Runge-Kutt
     \quad s = u^2 + v^2
 
 The system of Champion et al. (PNAS 2019, arXiv 1904.02107) and Yang et al. (arXiv 2310.00105). The reaction commutes
-with every turn of (u, v); the whole law does so where d_1 = d_2. Time stepping: Kassam and Trefethen (SIAM J. Sci.
-Comput. 26, 2005).
+with every rotation of (u, v); the whole right-hand side does where d_1 = d_2. Time stepping: Kassam and Trefethen
+(SIAM J. Sci. Comput. 26, 2005).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,13 +29,13 @@ CONTOUR = 32  # points of the circle over which the step's weights are averaged
 
 @dataclass(frozen=True, kw_only=True)
 class ReactionDiffusion:
-    """The law of motion; states are float64 arrays (2, n, n) of (u, v), no unit.
+    """Grid and right-hand side; states are float64 arrays (2, n, n) of (u, v), without unit.
 
     Args:
         points: n, along each side.
         length: of a side [length].
         diffusion: d_1 and d_2 [length^2 / time].
-        beta: how the turning depends on the amplitude [1 / time].
+        beta: dependence of the rotation rate on the amplitude [1 / time].
     """
 
     points: int = 100
@@ -52,7 +53,7 @@ class ReactionDiffusion:
 
     @property
     def axis(self) -> np.ndarray:
-        """Places [length] of the points along a side; the right end is the left one."""
+        """Positions [length] of the points along a side; the domain is periodic."""
         return self.length * (np.arange(self.points) / self.points - 0.5)
 
     def spiral(self) -> np.ndarray:
@@ -107,9 +108,8 @@ class ReactionDiffusion:
         return -np.array(self.diffusion)[:, None, None] * square
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Weights:
-    """What an exponential Runge-Kutta step multiplies with, for every wave."""
+class _Weights(NamedTuple):
+    """The factors of an exponential Runge-Kutta step, for every wave."""
 
     whole: np.ndarray
     half: np.ndarray
@@ -124,18 +124,14 @@ class _Weights:
         angle = np.pi * (np.arange(CONTOUR) + 0.5) / CONTOUR
         z = time_step * decay[..., None] + np.exp(1j * angle)
         e = np.exp(z)
-
-        def mean(values: np.ndarray) -> np.ndarray:
-            return time_step * values.mean(-1).real
-
-        return cls(
-            whole=np.exp(time_step * decay),
-            half=np.exp(time_step * decay / 2),
-            advance=mean((np.exp(z / 2) - 1) / z),
-            begin=mean((-4 - z + e * (4 - 3 * z + z * z)) / z**3),
-            middle=mean(2 * (2 + z + e * (z - 2)) / z**3),
-            end=mean((-4 - 3 * z - z * z + e * (4 - z)) / z**3),
+        formulas = (
+            (np.exp(z / 2) - 1) / z,
+            (-4 - z + e * (4 - 3 * z + z * z)) / z**3,
+            (2 * (2 + z + e * (z - 2))) / z**3,
+            (-4 - 3 * z - z * z + e * (4 - z)) / z**3,
         )
+        means = (time_step * values.mean(-1).real for values in formulas)
+        return cls(np.exp(time_step * decay), np.exp(time_step * decay / 2), *means)
 
 
 def spiral_waves(
@@ -145,28 +141,32 @@ def spiral_waves(
     discard: int = 0,
     every: int = 1,
     fields: tuple[str, ...] = ("u",),
-    law: ReactionDiffusion | None = None,
+    system: ReactionDiffusion | None = None,
     rates: bool = True,
     progress: bool = False,
 ) -> Trajectories:
-    """One trajectory of a spiral that turns: states (1, steps, n, n), or (1, steps, 2, n, n) with both fields.
+    """One trajectory of a rotating spiral wave: states (1, steps, n, n), or (1, steps, 2, n, n) with both fields.
 
     The published set has 5,000 steps of 0.05 from the start of the spiral, and u alone (the default). Numbers are
     stored as float32; rates come from the right-hand side, not from differences.
 
     Args:
-        steps: snapshots to keep.
+        steps: number of snapshots.
         time_step: of the simulation [time].
-        discard: snapshots of the transient to leave out, before the first one kept.
-        every: keep one snapshot of so many.
-        fields: which of u and v.
-        law: the constants; the published ones when left out.
-        rates: keep d states / dt too.
-        progress: show a bar.
+        discard: simulated steps of the transient before the first snapshot.
+        every: simulated steps between two snapshots.
+        fields: which of u and v a snapshot holds.
+        system: grid and constants; the published ones by default.
+        rates: whether to include d states / dt.
+        progress: whether to show a progress bar.
 
-    Raises ``ValueError`` for settings without meaning, or a simulation that blows up.
+    Returns:
+        The trajectory.
+
+    Raises:
+        ValueError: for settings out of range, or a simulation that diverges.
     """
-    law = law or ReactionDiffusion()
+    system = system or ReactionDiffusion()
     if not fields or not set(fields) <= set(FIELDS) or len(set(fields)) != len(fields):
         raise ValueError(f"fields must be some of {FIELDS}, got {fields}")
     if steps < 1 or discard < 0 or every < 1:
@@ -174,8 +174,8 @@ def spiral_waves(
             f"steps and every must be at least 1, discard at least 0, got {steps}, {every}, {discard}"
         )
     index = [FIELDS.index(name) for name in fields]
-    kept = np.empty((2 if rates else 1, steps, len(fields), law.points, law.points), dtype=np.float32)
-    run = law.run(law.spiral(), discard + (steps - 1) * every + 1, time_step)
+    kept = np.empty((2 if rates else 1, steps, len(fields), system.points, system.points), dtype=np.float32)
+    run = system.run(system.spiral(), discard + (steps - 1) * every + 1, time_step)
     bar = tqdm(
         run, desc="reaction-diffusion", disable=not progress, total=discard + steps * every, leave=False
     )
@@ -183,7 +183,7 @@ def spiral_waves(
         if number >= 0 and number % every == 0:
             kept[0, number // every] = state[index]
             if rates:
-                kept[1, number // every] = law.rates(state)[index]
+                kept[1, number // every] = system.rates(state)[index]
     tensor = torch.from_numpy(kept)[:, None].squeeze(3 if len(fields) == 1 else ())
     return Trajectories(
         name="reaction-diffusion",

@@ -1,8 +1,8 @@
-"""A solid of painted balls, seen from the z axis without perspective: pictures that turn with R in SO(3).
+"""A solid of painted balls, seen along the z axis without perspective: pictures of rotations R in SO(3).
 
-The rotating object of Yang et al., *Latent Space Symmetry Discovery* (arXiv 2310.00105), with a solid of our own: no
-two balls are alike, so a picture tells the orientation. A ball looks the same from everywhere; to turn the solid is to
-turn the centres. Light comes from the eye, and what is near is brighter.
+The rotating object of Yang et al., *Latent Space Symmetry Discovery* (arXiv 2310.00105), with another solid: no
+two balls are alike, so a picture determines the orientation. A ball looks the same from everywhere, so that to rotate
+the solid is to rotate the centres. Light comes from the viewer, and what is near is brighter.
 """
 
 import math
@@ -33,12 +33,15 @@ CHUNK = 256  # pictures at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Solid:
-    """What is drawn, and how.
+    """The drawing of the solid.
 
     Args:
         size: pixels along a side; a picture shows [-1, 1]^2 [length].
-        softness: width [length] of a ball's edge, and of what stands in front of what.
-        depth: how much darker what is far away is; 0 is not at all, 1 is black at z = -1.
+        softness: width [length] of the edge of a ball, and of the transition from one ball to another in front of it.
+        depth: darkening with distance; 0 for none, 1 for black at z = -1.
+
+    Raises:
+        ValueError: for numbers out of range.
     """
 
     size: int = 32
@@ -54,13 +57,20 @@ class Solid:
 
     @cached_property
     def centres(self) -> Tensor:
-        """Of the balls [length], (b, 3), before any turn; their mean is not zero."""
+        """Of the balls [length], (b, 3), before any rotation; their mean is not zero."""
         return torch.tensor([ball[0] for ball in BALLS])
 
     def render(self, rotations: Tensor) -> Tensor:
-        """Pictures (..., 1, size, size) of intensities in [0, 1] for rotations (..., 3, 3), float32.
+        """Pictures of the rotated solid.
 
-        The first axis of a picture's pixels is y, downwards, the second x. Raises ``ValueError`` for another shape.
+        Args:
+            rotations: (..., 3, 3).
+
+        Returns:
+            Intensities in [0, 1] (..., 1, size, size), float32; the first axis of the pixels is y, downwards.
+
+        Raises:
+            ValueError: for another shape.
         """
         if rotations.shape[-2:] != (3, 3):
             raise ValueError(f"rotations must have shape (..., 3, 3), got {tuple(rotations.shape)}")
@@ -69,7 +79,7 @@ class Solid:
         return pictures.reshape(*rotations.shape[:-2], 1, self.size, self.size)
 
     def _draw(self, places: Tensor) -> Tensor:
-        """Pictures (n, size, size) of balls at places (n, b, 3): soft discs, the nearest in front."""
+        """Pictures (n, size, size) of balls at centres (n, b, 3): soft discs, the nearest in front."""
         radius, paint = (torch.tensor([ball[i] for ball in BALLS])[:, None, None] for i in (1, 2))
         axis = (torch.arange(self.size) + 0.5) * 2 / self.size - 1
         x, y, z = (places[..., i, None, None] for i in range(3))
@@ -103,17 +113,28 @@ def rotating_solids(
     seed: int = 0,
     solid: Solid | None = None,
 ) -> Trajectories:
-    """``n`` windows (n, steps, 1, size, size); coefficients (n, steps-1, 3) of ``catalogue.rotation(3)`` lead on.
+    """Windows of pictures of the solid, each rotated from the one before by a known element of SO(3).
 
-    First orientations are uniform on SO(3); R[t+1] = exp(w . L) R[t] with axes uniform and angles uniform up to
-    ``largest_turn`` [rad]. Raises ``ValueError`` for sizes without meaning.
+    Args:
+        n: number of windows.
+        steps: pictures of each.
+        largest_turn: largest angle [rad] of R[t+1] = exp(w . L) R[t]; axes and angles are uniform, and the first
+            orientations are uniform on SO(3).
+        seed: of the random numbers.
+        solid: the drawing.
+
+    Returns:
+        States (n, steps, 1, size, size) and coefficients w (n, steps-1, 3) of ``catalogue.rotation(3)``.
+
+    Raises:
+        ValueError: for sizes below 1.
     """
     if n < 1 or steps < 1:
         raise ValueError(f"n and steps must be at least 1, got {n} and {steps}")
-    random = torch.Generator().manual_seed(seed)
-    rotations = [random_rotations(n, random)]
-    axes = normalize(torch.randn(n, steps - 1, 3, generator=random, dtype=torch.float64), dim=-1)
-    turns = largest_turn * torch.rand(n, steps - 1, 1, generator=random, dtype=torch.float64) * axes
+    rng = torch.Generator().manual_seed(seed)
+    rotations = [random_rotations(n, rng)]
+    axes = normalize(torch.randn(n, steps - 1, 3, generator=rng, dtype=torch.float64), dim=-1)
+    turns = largest_turn * torch.rand(n, steps - 1, 1, generator=rng, dtype=torch.float64) * axes
     group = catalogue.rotation(3)
     for step in range(steps - 1):
         rotations.append(group.element(turns[:, step].to(group.basis.dtype)).double() @ rotations[-1])

@@ -13,7 +13,7 @@ from tasks.latent.metrics import (
     generator_measures,
     orbit_measures,
     reconstruction_error,
-    turning_rate,
+    rotation_rate,
 )
 
 
@@ -45,7 +45,7 @@ def test_a_rotation_is_skew_and_a_squeezed_one_only_in_its_inner_product():
     assert other["cosine_raw"] == pytest.approx((3 + 1 / 3) / math.sqrt(2 * (9 + 1 / 9)), abs=1e-9)
     assert other["cosine_inner"] == pytest.approx(1, abs=1e-6)
     assert exact["frequency"] == pytest.approx(other["frequency"])
-    assert turning_rate(squeezed) == pytest.approx(2.0)
+    assert rotation_rate(squeezed) == pytest.approx(2.0)
 
 
 def test_a_spiral_is_less_skew_than_a_circle_and_says_how_it_grows():

@@ -89,7 +89,7 @@ def test_every_keeps_the_orbit_and_says_its_time_step(system):
     [
         (lambda: Pendulum(largest_energy=1.2), "largest_energy"),
         (lambda: LotkaVolterra(a=-1.0), "positive"),
-        (lambda: LotkaVolterra(lowest_energy=0.0, largest_energy=1.0).draw(3), "no starts"),
+        (lambda: LotkaVolterra(lowest_energy=0.0, largest_energy=1.0).draw(3), "no initial states"),
         (lambda: Pendulum().simulate(torch.zeros(3), steps=2, time_step=0.1), r"\(m, 2\)"),
         (lambda: Pendulum().simulate(torch.zeros(1, 2), steps=0, time_step=0.1), "steps"),
     ],

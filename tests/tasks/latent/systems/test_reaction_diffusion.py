@@ -74,25 +74,25 @@ def test_a_wave_decays_at_its_rate():
 
 
 def test_rates_are_the_slope_of_the_states():
-    data = spiral_waves(steps=5, discard=40, time_step=0.02, fields=("u", "v"), law=SMALL)
+    data = spiral_waves(steps=5, discard=40, time_step=0.02, fields=("u", "v"), system=SMALL)
     assert data.rates is not None
     slope = (data.states[0, 2:] - data.states[0, :-2]) / 0.04
     assert torch.allclose(slope, data.rates[0, 1:-1], atol=1e-3)
 
 
 def test_fields_strides_and_the_transient_are_as_asked_for():
-    everything = spiral_waves(steps=9, fields=("u", "v"), law=SMALL)
-    some = spiral_waves(steps=3, discard=2, every=3, law=SMALL)
+    everything = spiral_waves(steps=9, fields=("u", "v"), system=SMALL)
+    some = spiral_waves(steps=3, discard=2, every=3, system=SMALL)
     assert some.states.shape == (1, 3, 24, 24)
     assert some.time_step == pytest.approx(0.15)
     assert torch.equal(some.states, everything.states[:, 2::3, 0])
     assert some.coordinates == ("u [1]",)
-    assert spiral_waves(steps=2, law=SMALL, rates=False).rates is None
+    assert spiral_waves(steps=2, system=SMALL, rates=False).rates is None
 
 
 def test_the_same_settings_give_the_same_data():
-    assert spiral_waves(steps=3, law=SMALL).digest == spiral_waves(steps=3, law=SMALL).digest
-    assert spiral_waves(steps=3, law=SMALL).digest != spiral_waves(steps=4, law=SMALL).digest
+    assert spiral_waves(steps=3, system=SMALL).digest == spiral_waves(steps=3, system=SMALL).digest
+    assert spiral_waves(steps=3, system=SMALL).digest != spiral_waves(steps=4, system=SMALL).digest
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_same_settings_give_the_same_data():
         (lambda: ReactionDiffusion(points=2), "points"),
         (lambda: ReactionDiffusion(diffusion=(-1.0, 0.1)), "diffusion"),
         (lambda: next(SMALL.run(np.zeros((2, 3, 3)), 1)), "shape"),
-        (lambda: spiral_waves(steps=40, time_step=9.0, law=SMALL), "finite"),
+        (lambda: spiral_waves(steps=40, time_step=9.0, system=SMALL), "finite"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
