@@ -34,7 +34,17 @@ Basis: TypeAlias = Tensor | HasBasis
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataSpan:
-    """Where data live: ``basis (rank, k)`` orthonormal rows, ``singular_values`` descending, ``rank``."""
+    """The linear span of data.
+
+    Args:
+        basis: orthonormal rows, shape (rank, k).
+        singular_values: of the data, descending.
+        rank: dimension of the span.
+
+    Example:
+        >>> data_span(torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]])).rank
+        2
+    """
 
     basis: Tensor
     singular_values: Tensor
@@ -53,12 +63,24 @@ class DataSpan:
 
 
 def data_span(data: Tensor, rtol: float = 1e-6) -> DataSpan:
-    """The linear span of data (..., k): directions with singular value above ``rtol`` times the largest.
+    """The linear span of data.
 
-    Raises ``ValueError`` for an empty or non-finite array.
+    Args:
+        data: points, shape (..., k).
+        rtol: directions with a singular value below this times the largest are left out.
+
+    Returns:
+        The span with its singular values.
+
+    Raises:
+        ValueError: for an empty or non-finite array.
+
+    Example:
+        >>> data_span(torch.eye(3)[:2]).basis.shape
+        torch.Size([2, 3])
     """
-    rows = data.detach().reshape(-1, data.shape[-1]).double()
-    if len(rows) == 0 or not torch.isfinite(rows).all():
+    rows = data.detach().reshape(-1, data.shape[-1]).double() if data.numel() else data
+    if not data.ndim or len(rows) == 0 or not torch.isfinite(rows).all():
         raise ValueError(f"data must be finite rows of shape (n, k) with n > 0, got {tuple(data.shape)}")
     values, vectors = _row_space(rows)
     rank = int((values > rtol * values.max()).sum()) if values.max() > 0 else 0
@@ -66,10 +88,23 @@ def data_span(data: Tensor, rtol: float = 1e-6) -> DataSpan:
 
 
 def span(basis: Basis, data: Tensor | None = None, rtol: float = 1e-9) -> Tensor:
-    """Orthonormal rows (rank, k * d) of the span of generators (c, k, k).
+    """An orthonormal basis of the span of generators.
 
-    With ``data (..., k)`` a generator is what it does to the data: L restricted to the span of the data
-    (d its dimension); directions below ``rtol`` times the largest are dropped.
+    Args:
+        basis: generators (c, k, k), or a ``LieAlgebra``.
+        data: points (..., k); a generator is then what it does to them: L restricted to the span of the data.
+        rtol: directions below this times the largest are left out.
+
+    Returns:
+        Orthonormal rows, shape (rank, k * d), with d the dimension of the span of the data (k without data).
+
+    Raises:
+        ValueError: for data of another size.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> span(catalogue.rotation(3)).shape
+        torch.Size([3, 9])
     """
     matrices = _matrices(basis)
     if data is not None:
@@ -84,9 +119,23 @@ def span(basis: Basis, data: Tensor | None = None, rtol: float = 1e-9) -> Tensor
 
 
 def principal_angles(a: Basis, b: Basis, data: Tensor | None = None) -> Tensor:
-    """Principal angles [rad], ascending, between the spans of two bases (c, k, k), exact for small angles.
+    """Principal angles between the spans of two algebras, exact for small angles and for right ones.
 
-    As many as the smaller span has dimensions, so none where one of them is empty.
+    Args:
+        a: generators (c, k, k), or a ``LieAlgebra``.
+        b: generators (d, k, k), or a ``LieAlgebra``.
+        data: points (..., k); the angles are then between what the generators do to their span.
+
+    Returns:
+        Angles [rad], ascending, as many as the smaller span has dimensions.
+
+    Raises:
+        ValueError: if the two act on vectors of different size.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> float(principal_angles(catalogue.rotation(3), catalogue.rotation(3)).max()) < 1e-12
+        True
     """
     first, second = span(a, data), span(b, data)
     if first.shape[-1] != second.shape[-1]:
@@ -106,7 +155,18 @@ def principal_angles(a: Basis, b: Basis, data: Tensor | None = None) -> Tensor:
 def cosine(a: Basis, b: Basis, data: Tensor | None = None) -> float:
     """Cosine of the largest principal angle; for single generators, their |cosine|.
 
-    Two empty spans agree (1); an empty and a non-empty one do not (0).
+    Args:
+        a: generators (c, k, k), or a ``LieAlgebra``.
+        b: generators (d, k, k), or a ``LieAlgebra``.
+        data: points (..., k), as for ``principal_angles``.
+
+    Returns:
+        The cosine; 1 for two empty spans, 0 for an empty and another one.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> cosine(catalogue.rotation(2), 3 * catalogue.rotation(2).basis)
+        1.0
     """
     angles = principal_angles(a, b, data)
     if len(angles) == 0:
@@ -115,21 +175,56 @@ def cosine(a: Basis, b: Basis, data: Tensor | None = None) -> float:
 
 
 def subspace_error(a: Basis, b: Basis, data: Tensor | None = None) -> float:
-    """Square root of the sum of squared principal angles [rad]."""
+    """Square root of the sum of squared principal angles.
+
+    Args:
+        a: generators (c, k, k), or a ``LieAlgebra``.
+        b: generators (d, k, k), or a ``LieAlgebra``.
+        data: points (..., k), as for ``principal_angles``.
+
+    Returns:
+        The distance of the two spans [rad].
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> subspace_error(catalogue.lorentz(), catalogue.lorentz()) < 1e-12
+        True
+    """
     return float(principal_angles(a, b, data).norm())
 
 
 def brackets(basis: Basis) -> Tensor:
-    """[L_i, L_j] = L_i L_j - L_j L_i, shape (c, c, k, k)."""
+    """All Lie brackets [L_i, L_j] = L_i L_j - L_j L_i.
+
+    Args:
+        basis: generators (c, k, k), or a ``LieAlgebra``.
+
+    Returns:
+        The brackets, shape (c, c, k, k).
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> brackets(catalogue.rotation(3)).shape
+        torch.Size([3, 3, 3, 3])
+    """
     matrices = _matrices(basis)
     products = torch.einsum("aij,bjk->abik", matrices, matrices)
     return products - products.transpose(0, 1)
 
 
 def closure_error(basis: Basis) -> float:
-    """Size of the part of all brackets outside the span, relative to all products; 0 for a closed algebra.
+    """Size of the part of all brackets outside of the span, relative to all brackets; 0 for a closed algebra.
 
-    Each generator counts with size one, so the answer does not depend on their scales.
+    Args:
+        basis: generators (c, k, k), or a ``LieAlgebra``; each counts with size one.
+
+    Returns:
+        The relative error, from 0 to 1.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> closure_error(catalogue.rotation(3)) < 1e-12, closure_error(catalogue.rotation(3).basis[:2]) > 0.5
+        (True, True)
     """
     matrices = _unit(_matrices(basis))
     commutators = brackets(matrices).flatten(2)
@@ -141,7 +236,19 @@ def closure_error(basis: Basis) -> float:
 
 
 def structure_constants(basis: Basis) -> Tensor:
-    """f (c, c, c) with [L_i, L_j] = sum_l f_ijl L_l, by least squares."""
+    """The numbers f_ijl in [L_i, L_j] = sum_l f_ijl L_l, by least squares.
+
+    Args:
+        basis: generators (c, k, k), or a ``LieAlgebra``.
+
+    Returns:
+        f, shape (c, c, c).
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> structure_constants(catalogue.rotation(3)).abs().sum((0, 1)).round().tolist()
+        [2.0, 2.0, 2.0]
+    """
     matrices = _matrices(basis)
     c = len(matrices)
     if c == 0:
@@ -151,7 +258,19 @@ def structure_constants(basis: Basis) -> Tensor:
 
 
 def killing_form(basis: Basis) -> Tensor:
-    """K_ij = tr(ad_i ad_j) (c, c) in the given basis; negative definite when compact and semisimple."""
+    """The Killing form K_ij = tr(ad_i ad_j) in the given basis; negative definite if compact and semisimple.
+
+    Args:
+        basis: generators (c, k, k), or a ``LieAlgebra``.
+
+    Returns:
+        K, shape (c, c).
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> killing_form(catalogue.rotation(3)).round().diagonal().tolist()
+        [-2.0, -2.0, -2.0]
+    """
     f = structure_constants(basis)
     return torch.einsum("iab,jba->ij", f, f)
 
@@ -160,6 +279,8 @@ def _matrices(basis: Basis) -> Tensor:
     matrices = basis if isinstance(basis, Tensor) else basis.basis
     if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
         raise ValueError(f"a basis must have shape (c, k, k), got {tuple(matrices.shape)}")
+    if not torch.isfinite(matrices).all():
+        raise ValueError("a basis must be finite, got NaN or infinity; check where the generators come from")
     return matrices.detach().double()
 
 

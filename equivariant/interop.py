@@ -17,13 +17,28 @@ def to_emlp(algebra: Symmetry) -> Any:
 
     The package caches solutions by the group's name, so the name here is the digest of the content: two
     discovered groups of one size never share an answer. Generators come at size one, since its cut-off is
-    absolute. Raises ``ImportError`` without the extra and ``ValueError`` for a product.
+    absolute.
+
+    Args:
+        algebra: a ``LieAlgebra``, or a ``Group`` of one factor.
+
+    Returns:
+        The group of the published package.
+
+    Raises:
+        ImportError: without the extra ``emlp``.
+        ValueError: for a product.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> to_emlp(catalogue.rotation(3)).d  # doctest: +SKIP
+        3
     """
     groups = _groups()
     group = Group.of(algebra)
     if len(group.factors) != 1:
         raise ValueError(
-            f"wanted one factor, got {len(group.factors)}; convert each, then multiply them in emlp"
+            f"expected one factor, got {len(group.factors)}; convert each, then multiply them in emlp"
         )
     factor = group.factors[0]
 
@@ -38,7 +53,24 @@ def to_emlp(algebra: Symmetry) -> Any:
 
 
 def from_emlp(group: Any) -> Group:
-    """A ``Group`` with the generators and discrete elements of an ``emlp.groups.Group``, in float64."""
+    """A ``Group`` with the generators and discrete elements of an ``emlp.groups.Group``, in float64.
+
+    Args:
+        group: a group of the published package.
+
+    Returns:
+        The same group here; its algebra's provenance holds the name.
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> from emlp.groups import SO  # doctest: +SKIP
+        >>> from_emlp(SO(3)).dims  # doctest: +SKIP
+        (3,)
+    """
+    if not hasattr(group, "d"):
+        raise ValueError(f"expected an emlp.groups.Group, got {type(group).__name__}")
     d = int(group.d)
     continuous = _dense(getattr(group, "lie_algebra", ()), d)
     discrete = _dense(getattr(group, "discrete_generators", ()), d)

@@ -29,7 +29,16 @@ FORMAT = "null-space/2"  # a new number whenever the solver's answer may change
 
 
 def problem_key(group: Group, term: Term, rtol: float | None) -> str:
-    """Digest of the generators and discrete elements (as numbers, not by name), the term, and the tolerance."""
+    """Digest of a problem: generators and discrete elements (as numbers, not by name), term and tolerance.
+
+    Args:
+        group: the group.
+        term: the axes of the tensor.
+        rtol: level of noise, None for the choice by evidence.
+
+    Returns:
+        SHA-256, as hexadecimal digits.
+    """
     digest = hashlib.sha256(json.dumps([FORMAT, [list(axis) for axis in term], rtol]).encode())
     for factor in group.factors:
         for tensor in (factor.continuous, factor.finite):
@@ -39,7 +48,15 @@ def problem_key(group: Group, term: Term, rtol: float | None) -> str:
 
 
 def read(folder: Path, key: str) -> NullSpace | None:
-    """The stored answer, or None where there is none or the file is damaged."""
+    """A stored answer.
+
+    Args:
+        folder: the cache.
+        key: of the problem, from ``problem_key``.
+
+    Returns:
+        The answer, or None where there is none or the file is damaged.
+    """
     path = folder / f"{key}.safetensors"
     if not path.is_file():
         return None
@@ -53,7 +70,13 @@ def read(folder: Path, key: str) -> NullSpace | None:
 
 
 def write(folder: Path, key: str, found: NullSpace) -> None:
-    """Store an answer; another process never sees half of a file."""
+    """Store an answer; another process never sees half of a file.
+
+    Args:
+        folder: the cache; made where it does not exist.
+        key: of the problem, from ``problem_key``.
+        found: the answer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {"basis": found.basis, "singular_values": found.singular_values}
     evidence = {"residual": found.residual, "gap": found.gap}
@@ -325,5 +348,5 @@ def _balanced_cut(shape: tuple[int, ...]) -> int:
 
 def _single_term(rep: Rep) -> Term:
     if len(rep.terms) != 1 or rep.terms[0][0] != 1:
-        raise ValueError(f"wanted one copy of one term, such as V or T(2), got {rep}")
+        raise ValueError(f"expected one copy of one term, such as V or T(2), got {rep}")
     return rep.terms[0][1]

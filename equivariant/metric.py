@@ -15,10 +15,13 @@ __all__ = ["InvariantMetrics", "invariant_metrics", "isotropy_algebra", "nearest
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InvariantMetrics:
-    """All invariant forms with the evidence: ``metrics (r, k, k)``, orthogonal, of norm sqrt(k).
+    """All invariant forms, and the evidence for their number r.
 
-    ``residual``: the largest violation over the largest possible; ``gap``: how clearly the number r
-    stands out; ``singular_values``: relative, ascending.
+    Args:
+        metrics: the forms (r, k, k), orthogonal, of norm sqrt(k).
+        residual: the largest violation, over the largest possible.
+        gap: how clearly the number r stands out.
+        singular_values: of the constraints, relative, ascending.
     """
 
     metrics: Tensor
@@ -48,13 +51,26 @@ def invariant_metrics(
     Args:
         algebra: an algebra, or a group of one factor with discrete elements.
         count: number of forms to keep; default by the gap of the singular values.
-        rtol: level of noise of the generators, relative.
+        antisymmetric: look for antisymmetric forms in place of symmetric ones.
+        rtol: level of noise of the generators, relative; by default chosen by evidence, see
+            ``equivariant_maps``.
         allow_none: return r = 0 forms where none exists; else that raises ``ValueError``.
+
+    Returns:
+        The forms and the evidence for their number.
+
+    Raises:
+        ValueError: for a product of groups, and where no form is invariant.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> invariant_metrics(catalogue.lorentz()).metrics[0].diagonal().round(decimals=6).tolist()
+        [1.0, -1.0, -1.0, -1.0]
     """
     group = Group.of(algebra)
     if len(group.factors) != 1:
         raise ValueError(
-            f"wanted one factor, got a product of {len(group.factors)}; take each factor's metrics"
+            f"expected one factor, got a product of {len(group.factors)}; take each factor's metrics"
         )
     coordinates = Coordinates(group.factors[0])
     k = group.dims[0]
@@ -89,9 +105,23 @@ def invariant_metrics(
 
 
 def nearest_isometries(algebra: LieAlgebra, metric: Tensor) -> LieAlgebra:
-    """The algebra whose generators keep an invertible form J exactly: L <- (L - J^-1 L^T J) / 2.
+    """The algebra with the nearest generators that leave a form J invariant: L <- (L - J^-1 L^T J) / 2.
 
-    J (k, k) symmetric or antisymmetric; the part of L that changes J is taken out, the rest stays.
+    Args:
+        algebra: the algebra, of vectors of size k.
+        metric: J, invertible, symmetric or antisymmetric, shape (k, k).
+
+    Returns:
+        A new algebra; its provenance holds the relative ``change`` and the digest of the first.
+
+    Raises:
+        ValueError: for a form of another size, a singular one, or one of no symmetry.
+
+    Example:
+        >>> from equivariant import LieAlgebra
+        >>> spiral = LieAlgebra(torch.tensor([[[0.1, -1.0], [1.0, 0.1]]]))
+        >>> nearest_isometries(spiral, torch.eye(2)).basis[0].round(decimals=6).abs().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
     """
     metric = _check_form(metric, algebra.dim).to(algebra.basis.device)
     L = algebra.basis.double()
@@ -107,10 +137,24 @@ def nearest_isometries(algebra: LieAlgebra, metric: Tensor) -> LieAlgebra:
 
 
 def isotropy_algebra(metrics: Tensor, rtol: float = 1e-9) -> LieAlgebra:
-    """Every L that keeps a form J (k, k), or all of several forms (r, k, k); closed under brackets.
+    """All L that leave a form invariant, or several: so(p, q) for a symmetric form, sp(k) for an antisymmetric one.
 
-    The basis is orthonormal. One invertible symmetric form gives so(p, q), an antisymmetric one sp(k).
+    Args:
+        metrics: one form (k, k), or several (r, k, k).
+        rtol: level of noise of the forms, relative.
+
+    Returns:
+        The algebra, closed under brackets, with an orthonormal basis.
+
+    Raises:
+        ValueError: for a wrong shape, NaN, or a form of no symmetry.
+
+    Example:
+        >>> isotropy_algebra(torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))).n_generators
+        6
     """
+    if metrics.ndim not in (2, 3) or not metrics.numel():
+        raise ValueError(f"metrics must have shape (k, k) or (r, k, k), r > 0, got {tuple(metrics.shape)}")
     forms = metrics[None] if metrics.ndim == 2 else metrics
     forms = torch.stack([_check_form(form, form.shape[-1], invertible=False) for form in forms])
     k = forms.shape[-1]
@@ -121,7 +165,24 @@ def isotropy_algebra(metrics: Tensor, rtol: float = 1e-9) -> LieAlgebra:
 
 
 def signature(metric: Tensor, rtol: float = 1e-6) -> tuple[int, int, int]:
-    """(positive, negative, zero) directions of a form; of i J for an antisymmetric one."""
+    """Numbers of positive, negative and zero directions of a form; of i J for an antisymmetric one.
+
+    Args:
+        metric: the form J, shape (k, k).
+        rtol: eigenvalues below this times the largest count as zero.
+
+    Returns:
+        The three numbers; they add up to k.
+
+    Raises:
+        ValueError: for a matrix that is not square or not finite.
+
+    Example:
+        >>> signature(torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0])))
+        (1, 3, 0)
+    """
+    if metric.ndim != 2 or metric.shape[0] != metric.shape[1] or not torch.isfinite(metric).all():
+        raise ValueError(f"a form must be finite and of shape (k, k), got {tuple(metric.shape)}")
     values = torch.linalg.eigvalsh(
         metric if torch.equal(metric, metric.mT) else 1j * (metric - metric.mT) / 2
     )

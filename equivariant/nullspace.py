@@ -25,12 +25,17 @@ SHIFT = 1e-10
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NullSpace:
-    """The solutions and the evidence.
+    """Solutions of linear constraints C q = 0, and the evidence for their number n.
 
-    ``basis (n, d)``: orthonormal rows, a function of the space alone, so the same on every run;
-    ``singular_values``: over the largest, ascending, at least one beyond n where there is one;
-    ``residual``: the largest |C q| over the basis, over the largest singular value;
-    ``gap``: s_{n+1} / max(s_n, eps), how clearly the number n stands out.
+    Args:
+        basis: orthonormal rows (n, d), a function of the space alone, so the same on every run.
+        singular_values: of C over the largest, ascending; at least one beyond n where there is one.
+        residual: the largest |C q| of the basis, over the largest singular value.
+        gap: s_{n+1} / max(s_n, eps), how clearly n stands out.
+
+    Example:
+        >>> null_space(torch.tensor([[1.0, 1.0, 0.0]])).dim
+        2
     """
 
     basis: Tensor
@@ -45,14 +50,23 @@ class NullSpace:
 
 
 def null_space(constraints: Tensor, *, rtol: float = RTOL, count: int | None = None) -> NullSpace:
-    """Solutions q (d,) of constraints (m, d) q = 0.
+    """Solutions q (d,) of the constraints C q = 0.
 
     Args:
-        constraints: the matrix C; any real dtype, float64 is used inside, the answer is float64.
-        rtol: level of noise relative to the largest singular value.
-        count: number of solutions wanted, in place of the gap.
+        constraints: the matrix C, shape (m, d), of any real dtype; the answer is float64.
+        rtol: level of noise, relative to the largest singular value.
+        count: number of solutions, in place of the gap.
 
-    Raises ``ValueError`` for a wrong shape, NaN, or a count outside 0..d.
+    Returns:
+        The solutions and the evidence for their number.
+
+    Raises:
+        ValueError: for a wrong shape, NaN, or a count outside of 0..d.
+
+    Example:
+        >>> found = null_space(torch.tensor([[1.0, -1.0], [2.0, -2.0]]))
+        >>> found.basis.abs().round(decimals=3).tolist()
+        [[0.707, 0.707]]
     """
     if constraints.ndim != 2 or not torch.isfinite(constraints).all():
         raise ValueError(f"constraints must be finite and of shape (m, d), got {tuple(constraints.shape)}")
@@ -63,16 +77,28 @@ def null_space(constraints: Tensor, *, rtol: float = RTOL, count: int | None = N
 def intertwiners(
     left: Tensor, right: Tensor, *, rtol: float = RTOL, count: int | None = None, scale: float | None = None
 ) -> NullSpace:
-    """All W (o, i), as rows (n, o * i), with left_a W = W right_a for every a.
+    """All W (o, i) with left_a W = W right_a for every a.
 
-    ``left (a, o, o)``, ``right (a, i, i)``: generators on both sides, or discrete elements on both. Values
-    are relative to the largest singular value or to ``scale`` (default: the size of the matrices), whichever
-    is larger, so matrices that commute up to rounding do not turn rounding into constraints.
+    Args:
+        left: generators or discrete elements of the output, shape (a, o, o).
+        right: the same ones on the input, shape (a, i, i).
+        rtol: level of noise, relative.
+        count: number of solutions, in place of the gap.
+        scale: singular values are relative to this or to the largest of them, whichever is larger; by default the
+            size of the matrices, so that rounding in matrices that commute does not count as a constraint.
+
+    Returns:
+        The solutions as rows, shape (n, o * i), and the evidence for their number.
+
+    Raises:
+        ValueError: for wrong shapes or NaN.
     """
     if left.ndim != 3 or right.ndim != 3 or len(left) != len(right):
         raise ValueError(
-            f"wanted left (a, o, o) and right (a, i, i), got {tuple(left.shape)}, {tuple(right.shape)}"
+            f"expected left (a, o, o) and right (a, i, i), got {tuple(left.shape)}, {tuple(right.shape)}"
         )
+    if not (torch.isfinite(left).all() and torch.isfinite(right).all()):
+        raise ValueError("left and right must be finite, got NaN or infinity")
     left, right = left.detach().double(), right.detach().double()
     o, i = left.shape[-1], right.shape[-1]
     if scale is None:
@@ -103,7 +129,7 @@ def _solve(
 ) -> NullSpace:
     d = len(gram)
     if not 0 < rtol < 1 or (count is not None and not 0 <= count <= d):
-        raise ValueError(f"wanted 0 < rtol < 1 and 0 <= count <= {d}, got rtol={rtol}, count={count}")
+        raise ValueError(f"expected 0 < rtol < 1 and 0 <= count <= {d}, got rtol={rtol}, count={count}")
     largest = max(_largest_singular_value(gram), scale)
     if largest == 0 or d == 0:
         return _everything(gram, d if count is None else count)

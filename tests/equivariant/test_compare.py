@@ -83,3 +83,16 @@ def test_bad_input_gets_a_sentence():
         cosine(catalogue.rotation(2), catalogue.rotation(2), torch.ones(3, 3))
     with pytest.raises(ValueError, match="finite"):
         data_span(torch.full((3, 2), torch.nan))
+
+
+@pytest.mark.parametrize("bad", [torch.full((1, 2, 2), torch.nan), torch.zeros(2, 2), torch.zeros(1, 2, 3)])
+def test_bad_generators_get_a_sentence(bad):
+    for function in (closure_error, compare.killing_form, compare.span, compare.brackets):
+        with pytest.raises(ValueError, match="a basis must"):
+            function(bad)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(0, 3), torch.tensor(1.0), torch.full((2, 2), torch.inf)])
+def test_bad_data_get_a_sentence(bad):
+    with pytest.raises(ValueError, match="data must be finite"):
+        data_span(bad)

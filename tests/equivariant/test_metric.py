@@ -82,3 +82,13 @@ def test_the_isotropy_algebra_is_the_whole_of_it():
 def test_bad_forms_get_a_sentence(metric, message):
     with pytest.raises(ValueError, match=message):
         nearest_isometries(catalogue.rotation(2), metric)
+
+
+@pytest.mark.parametrize(
+    "bad", [torch.full((2, 2), torch.nan), torch.ones(2), torch.ones(2, 3), torch.ones(0, 2, 2)]
+)
+def test_what_is_no_form_gets_a_sentence(bad):
+    with pytest.raises(ValueError, match=r"finite|shape"):
+        signature(bad)
+    with pytest.raises(ValueError, match=r"finite|shape"):
+        isotropy_algebra(bad)

@@ -118,3 +118,10 @@ def test_bad_constraints_get_a_sentence(bad):
         null_space(bad)
     with pytest.raises(ValueError, match="count"):
         null_space(torch.ones(2, 2), count=3)
+
+
+def test_bad_matrices_get_a_sentence():
+    with pytest.raises(ValueError, match="finite"):
+        intertwiners(torch.full((1, 2, 2), torch.nan), torch.zeros(1, 2, 2))
+    with pytest.raises(ValueError, match="expected left"):
+        intertwiners(torch.zeros(1, 2, 2), torch.zeros(2, 2, 2))
