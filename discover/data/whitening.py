@@ -8,7 +8,7 @@ from torch import Tensor
 
 from equivariant.compare import DataSpan, data_span
 
-__all__ = ["Whitening"]
+__all__ = ["Whitening", "echelon"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,10 +57,10 @@ class Whitening:
     def relations(self, names: Sequence[str]) -> tuple[str, ...]:
         """The equations the data obey, one for each undetermined direction, such as ``"q1x + q2x = 0"``."""
         short = [name.split(" [")[0] for name in names]
-        return tuple(_equation(row, short) for row in _echelon(self.undetermined()).tolist())
+        return tuple(_equation(row, short) for row in echelon(self.undetermined()).tolist())
 
 
-def _echelon(rows: Tensor) -> Tensor:
+def echelon(rows: Tensor) -> Tensor:
     """Reduced row echelon form of independent rows (m, k), pivots chosen by size."""
     rows = rows.clone()
     for i in range(len(rows)):

@@ -171,7 +171,7 @@ def algebra_in_words(algebra: LieAlgebra, data: "Tensor | None" = None) -> str:
     if not algebra.n_generators:
         return "No symmetry"
     match = identify(algebra, data)
-    if match is None:
+    if not match.known:
         many = "one generator" if algebra.n_generators == 1 else f"{algebra.n_generators} generators"
         return f"A symmetry with {many} that the catalogue does not have"
     text = " and ".join(_part_in_words(part) for part in match.name.split(" with "))

@@ -102,10 +102,10 @@ def describe(algebra: LieAlgebra, data: Tensor | None = None) -> str:
 def _name(algebra: LieAlgebra, data: Tensor | None) -> str:
     match = identify(algebra, data)
     where = "" if data is None else " on the span of the data"
-    if match is None:
+    if not match.known:
         hint = "; give --data to compare it on their span" if data is None else ""
-        return f"The catalogue does not have it{where}{hint}."
-    return f"In the catalogue{where}: {match.name}, {match.angle:.1e} rad away."
+        return f"Not named{where}: {match.name}{hint}."
+    return f"Named{where}: {match.name}, {match.angle:.1e} rad away."
 
 
 def _matrix(matrix: Tensor, names: tuple[str, ...]) -> list[str]:
