@@ -22,8 +22,7 @@ from equivariant import catalogue, cosine
 from equivariant.compare import subspace_error
 from tasks.common.results import environment
 from tasks.top_tagging.data.shards import load_jets
-from tasks.top_tagging.discovery.benchmark import discovered_metric
-from tasks.top_tagging.discovery.metric_file import minkowski_cosine
+from tasks.top_tagging.discovery.jet_algebra import discovered_metric, minkowski_cosine
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
 

@@ -63,18 +63,11 @@ def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
 @app.command(name="top-tagging")
 def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None) -> None:
     """Tell top jets from QCD jets: discover a metric, train taggers with it and without, compare them."""
-    from tasks.top_tagging.report import finish
-    from tasks.top_tagging.results import text_table as tagging_table
+    from tasks.top_tagging.results import tagger_table
 
     study = study or TopTagging()
-    outcome = study.run()
-    finish(study.out, outcome, study.config())
-    log.info(
-        "\n%s\n\nEverything is in %s; read %s/report.html.",
-        tagging_table(outcome.summaries),
-        study.out,
-        study.out,
-    )
+    table = tagger_table(study.run().table.summary())
+    log.info("\n%s\n\nEverything is in %s; read %s/report.html.", table, study.out, study.out)
 
 
 @app.command(name="latent")

@@ -1,4 +1,4 @@
-"""How large a study of taggers is: sizes of sets and networks, schedules; three of them by name."""
+"""``Plan``: how large a study of taggers is, in sizes of sets and networks and in schedules; three by name."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,23 @@ __all__ = ["FULL", "QUICK", "USUAL", "Plan", "parse_curve", "parse_rows"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Sizes and schedules, all decided.
+    """Sizes and schedules.
 
     Args:
-        train, validation, test: jets. curve: sizes of training sets, the first jets of ``train``, rising.
-        seeds: trainings of each row and size. hidden, layers, dropout: of every network.
-        epochs: passes at the largest size; smaller sets get more, see ``epochs_of``.
-        batch_size, learning_rate, warmup, cap, precision: as for ``TaggerTrainer``.
+        train: training jets.
+        validation: jets by which the best epoch is chosen.
+        test: jets to measure on.
+        curve: sizes of training sets, the first jets of ``train``, rising.
+        seeds: trainings of each tagger and size.
+        epochs: passes at the largest size; smaller sizes get more, see ``epochs_of``.
+        batch_size: as for ``TaggerTrainer``.
+        learning_rate: as for ``TaggerTrainer``.
+        warmup: as for ``TaggerTrainer``.
+        cap: as for ``TaggerTrainer``.
+        precision: as for ``TaggerTrainer``.
+        hidden: width of every network.
+        layers: blocks of every network.
+        dropout: of every network.
         boosted: test jets that are boosted, the first ones; 0 leaves boosts out.
     """
 
@@ -40,7 +50,7 @@ class Plan:
 
     @property
     def size(self) -> TaggerSize:
-        """Of every network."""
+        """Size of every network."""
         return TaggerSize(hidden=self.hidden, layers=self.layers, dropout=self.dropout)
 
     def epochs_of(self, train_jets: int) -> int:
@@ -48,18 +58,9 @@ class Plan:
         return round(self.epochs * math.sqrt(max(self.curve) / train_jets))
 
     def check(self) -> None:
-        """Raises ``ValueError`` for a size that cannot be."""
-        for name in (
-            "train",
-            "validation",
-            "test",
-            "seeds",
-            "epochs",
-            "batch_size",
-            "cap",
-            "hidden",
-            "layers",
-        ):
+        """Raises ``ValueError`` for an impossible size."""
+        positive = ("train", "validation", "test", "seeds", "epochs", "batch_size", "cap", "hidden", "layers")
+        for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.boosted < 0:
@@ -71,22 +72,9 @@ class Plan:
 USUAL = Plan(train=20_000, validation=5_000, test=20_000, curve=(1_000, 5_000, 20_000), seeds=3, epochs=12)
 QUICK = Plan(train=2_000, validation=500, test=2_000, curve=(500, 2_000), seeds=1, epochs=20, boosted=500)
 FULL = Plan(
-    train=200_000,
-    validation=50_000,
-    test=100_000,
-    curve=(2_000, 20_000, 200_000),
-    seeds=3,
-    epochs=35,
-    batch_size=256,
-    learning_rate=1e-3,
-    warmup=5.0,
-    cap=CAP,
-    precision="bf16-mixed",
-    hidden=72,
-    layers=6,
-    dropout=0.2,
-    boosted=10_000,
-)
+    train=200_000, validation=50_000, test=100_000, curve=(2_000, 20_000, 200_000), seeds=3, epochs=35, batch_size=256,
+    learning_rate=1e-3, warmup=5.0, cap=CAP, precision="bf16-mixed", hidden=72, layers=6, dropout=0.2, boosted=10_000,
+)  # fmt: skip
 
 
 def parse_curve(text: str) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
-"""The page of a study of taggers: the metric, the table, and the pictures that go with it."""
+"""The page of a study of taggers: the metric in words and as a matrix, the table of taggers, boosts; the rest folds."""
 
+import math
 from pathlib import Path
 from typing import Any
 
-from tasks.common.report import Column, Picture, Section, Table, write_report
-from tasks.common.results import environment
+from tasks.common.plots import save_figure
+from tasks.common.report import Headline, Picture, Section, write_report
+from tasks.common.results import Column, Summary, Table, environment
 from tasks.top_tagging.plots import (
     draw_boosts,
     draw_calibration,
@@ -13,116 +15,162 @@ from tasks.top_tagging.plots import (
     draw_overview,
     draw_rejection,
 )
-from tasks.top_tagging.results import PEER, TaggingOutcome, TaggingSummary
-from tasks.top_tagging.tagging.metrics import EFFICIENCIES
+from tasks.top_tagging.results import PEER, TaggingResults, tagger_table
+from tasks.top_tagging.tagging.metrics import accuracy
 
-__all__ = ["finish", "write_tagging_report"]
+__all__ = ["write_tagging_report"]
 
-LEAD = (
-    "Top jets against QCD jets: one block of message passing with the metric that was found on the training jets, "
-    "with Minkowski's, with none and with Euclid's, and a plain transformer."
+NEAR = 1.0  # degrees between two forms that are called the same
+WHY = (
+    "Why a metric is used although jets are not distributed symmetrically: jets are selected in a window of transverse "
+    "momentum, about a fixed beam, so a boosted sample of jets looks different, and the test of the distribution on "
+    "held-out jets says so. What is invariant under boosts is where momenta can lie at all, the light cone E = |p|, "
+    "and the probability that a jet of given momenta, beams included, is a top jet. A metric in the network uses these "
+    "two and assumes nothing about the distribution of jets."
+)
+TAGGERS = (
+    "LieGNN has the metric that was found, LorentzNet Minkowski's, EGNN Euclid's, and LorentzNet, raw, has none; they "
+    "are the same network otherwise. The transformer takes the usual features of constituents."
 )
 
 
-def finish(folder: Path, outcome: TaggingOutcome, config: dict[str, Any]) -> None:
-    """Write ``report.html`` and ``overview.png`` of a study."""
-    write_tagging_report(folder / "report.html", outcome, config)
-    draw_overview(outcome).savefig(folder / "overview.png", dpi=150)
+def write_tagging_report(
+    folder: Path, results: TaggingResults, config: dict[str, Any], warning: str = ""
+) -> None:
+    """Write ``report.html`` and ``overview.png`` of a study.
 
-
-def write_tagging_report(path: Path, outcome: TaggingOutcome, config: dict[str, Any]) -> None:
-    """Write the report of what a study has come to."""
-    sections = [_metric(outcome), _table(outcome), _differences(outcome), _curves(outcome), _boosts(outcome)]
+    Args:
+        folder: of the study.
+        results: of the study.
+        config: its settings.
+        warning: that it was a small run.
+    """
+    save_figure(draw_overview(results), folder / "overview.png")
     write_report(
-        path,
-        title="Top tagging: a metric found, and what it is worth",
-        lead=f"{LEAD} {outcome.about.get('data', {}).get('source', '')}.",
-        sections=sections,
-        details={"settings": config, "environment": environment(), "data": outcome.about},
+        folder / "report.html",
+        title="Top tagging: top jets against QCD jets",
+        lead=f"Jets: {results.about.get('data', {}).get('source', 'not named')}.",
+        headline=Headline(found=_found(results), sure=_sure(results), gain=_gain(results),
+                          passed=results.metric is not None, warning=warning),
+        sections=[_first_screen(results), _why(results), _differences(results), _curves(results), _boosts(results)],
+        details={"settings": config, "environment": environment(), "data": results.about},
+    )  # fmt: skip
+
+
+def _found(results: TaggingResults) -> str:
+    best = results.metric
+    if best is None:
+        return "No metric was found" if results.metrics else "No search for a metric was made"
+    angle = _angle(best.cosine)
+    if angle > NEAR:
+        return f"A metric was found, {angle:.0f} degrees from Minkowski's: not that of the Lorentz group"
+    return "Minkowski's metric, diag(1, -1, -1, -1), was found in the jets"
+
+
+def _sure(results: TaggingResults) -> str:
+    best = results.metric
+    if best is None:
+        return " ".join(metric.text for metric in results.metrics[:1])
+    angles = [_angle(metric.cosine) for metric in results.metrics]
+    near = sum(angle <= NEAR for angle in angles)
+    n, other = len(angles), f", {len(angles) - near} not" if near < len(angles) else ""
+    searches = "One search" if n == 1 else f"{near} of {n} searches (sizes of the training set, seeds)"
+    sentence = f"{searches} found it{other}, without being told: the angle to Minkowski's form is at most "
+    sentence += f"{max(angle for angle in angles if angle <= NEAR or not near):.1g} degrees. "
+    return sentence + (
+        f"On {best.train_jets:,} training jets {best.n_generators} generators leave the light cone invariant (the "
+        "Lorentz group and scaling have 7). Their number stands out from the spectrum by a factor of "
+        f"{best.evidence.get('gap') or math.nan:.3g}."
     )
 
 
-def _metric(outcome: TaggingOutcome) -> Section:
-    lines = [
-        f"{finding.train_jets} training jets, seed {finding.seed}: {finding}" for finding in outcome.findings
-    ]
-    picture = Picture(
-        figure=draw_metric(outcome),
-        caption="The invariant form J that was found on the most training jets, of norm 2. Only its shape counts.",
-    )
-    return Section(heading="The metric", lines=lines or ["No discovery."], pictures=[picture])
+def _angle(cosine: float | None) -> float:
+    """Between two forms [degrees]; 90 without a form."""
+    return math.degrees(math.acos(min(1.0, cosine or 0.0)))
 
 
-def _table(outcome: TaggingOutcome) -> Section:
-    lines = [
-        "Measured on the same test jets; medians over seeds, and from the lowest to the highest. A rejection is "
-        "1 / efficiency of QCD jets where so many top jets pass; with > it is a lower bound at 95 %, since fewer than "
-        "ten QCD jets pass."
-    ]
-    if outcome.missing:
-        lines.append(f"Missing: {'; '.join(outcome.missing)}.")
-    failed = [str(row.run) for row in outcome.rows if row.measures is None]
+def _gain(results: TaggingResults) -> str:
+    finals = {s.group["row"]: s for s in _final(results)}
+    ours = [f"{name} {finals[name]['auc'].median:.4f}" for name in finals if name in results.final()]
+    return f"AUC on {len(results.label):,} test jets: {', '.join(ours)}" if ours else ""
+
+
+def _final(results: TaggingResults) -> list[Summary]:
+    """Summaries of the largest size."""
+    shown = {(name, run.train_jets) for name, runs in results.final().items() for run in runs}
+    return [s for s in results.table.summary() if (s.group["row"], s.group["train_jets"]) in shown]
+
+
+def _first_screen(results: TaggingResults) -> Section:
+    lines = [f"Missing: {'; '.join(results.missing)}."] if results.missing else []
+    failed = [str(run) for run in results.runs if run.failed]
     if failed:
         lines.append(f"Without finite scores: {'; '.join(failed)}.")
-    numbers = ("training jets", "accuracy", "AUC", *(f"rejection at {e:g}" for e in EFFICIENCIES), "calibration error",
-               "parameters", "seconds", "seeds")  # fmt: skip
-    columns = [Column(name="tagger"), *(Column(name=name, number=True) for name in numbers)]
-    rows = [_cells(summary) for summary in outcome.summaries]
-    return Section(heading="Taggers", lines=lines, tables=[Table(columns=columns, rows=rows)])
+    pictures = [Picture(figure=draw_metric(results), caption="The metric J that was found, up to its size.")]
+    if _has_boosts(results):
+        caption = (
+            "AUC of test jets that are boosted after training. A Lorentz invariant tagger gives a flat line where the "
+            "beams are boosted too; without them the beams break the symmetry."
+        )
+        pictures.append(Picture(figure=draw_boosts(results), caption=caption))
+    return Section(heading="Metric and taggers", folded=False, lines=lines, pictures=pictures,
+                   tables=[tagger_table(_final(results))])  # fmt: skip
 
 
-def _cells(s: TaggingSummary) -> list[str]:
-    spans = [f"{e.value:.4f} ({e.low:.4f}-{e.high:.4f})" for e in (s.accuracy, s.auc)]
-    rejections = [s.rejection(i) for i in range(len(EFFICIENCIES))]
-    return [s.row, str(s.train_jets), *spans, *rejections, f"{s.calibration_error.value:.4f}", str(s.parameters),
-            f"{s.seconds:.0f}", str(s.seeds)]  # fmt: skip
+def _why(results: TaggingResults) -> Section:
+    lines = [WHY, TAGGERS]
+    lines += [f"{m.train_jets:,} training jets, seed {m.seed}: {m}" for m in results.metrics]
+    lines.append(
+        "All taggers are measured on the same test jets. Figures are medians over seeds, with the lowest and highest "
+        "in brackets where there are several. 1/eB is the rejection of QCD jets, 1 / efficiency, where the share eS of "
+        "top jets passes; with > it is a lower bound at 95 %, since fewer than ten QCD jets pass."
+    )
+    return Section(heading="What the figures mean, and every size of the training set", lines=lines,
+                   tables=[tagger_table(results.table.summary())])  # fmt: skip
 
 
-def _differences(outcome: TaggingOutcome) -> Section:
-    columns = [
-        Column(name="tagger"),
-        *(Column(name=n, number=True) for n in ("training jets", "difference", "90 %")),
-    ]
+def _differences(results: TaggingResults) -> Section:
+    names = ("training jets", "difference of AUC", "90 % interval")
     rows = [
-        [name, str(size), f"{estimate.value:+.4f}", f"{estimate.low:+.4f} to {estimate.high:+.4f}"]
-        for (size, name), estimate in outcome.differences.items()
+        [name, f"{size:,}", f"{_signed(of.value)}", f"{_signed(of.low)} to {_signed(of.high)}"]
+        for (size, name), of in results.differences.items()
     ]
     line = (
-        f"AUC minus that of {PEER} on the same jets, trained on as many with the same seeds; means over seeds, with "
-        "the interval of a paired bootstrap over the test jets. How much another seed would change is not in it."
+        f"AUC minus that of {PEER} on the same jets, trained on as many with the same seeds; the interval is of a "
+        "paired bootstrap over the test jets. How much another seed would change is not in it."
     )
+    columns = [Column(name="tagger"), *(Column(name=name, number=True) for name in names)]
     tables = [Table(columns=columns, rows=rows)] if rows else []
-    return Section(heading=f"Against {PEER}", lines=[line] if rows else [], tables=tables)
+    return Section(heading=f"Compared with {PEER}", lines=[line] if rows else [], tables=tables)
 
 
-def _curves(outcome: TaggingOutcome) -> Section:
-    return Section(
-        heading="Curves",
-        pictures=[
-            Picture(
-                figure=draw_rejection(outcome),
-                caption="Rejection of QCD jets against efficiency of top jets, drawn while ten QCD jets or more "
-                "pass. The first seed is strong, others are faint.",
-            ),
-            Picture(
-                figure=draw_learning(outcome),
-                caption="Sample efficiency: medians over seeds, bars from the lowest to the highest.",
-            ),
-            Picture(
-                figure=draw_calibration(outcome),
-                caption="Calibration: share of top jets among jets of like score. On the line a score is a "
-                "probability.",
-            ),
-        ],
-    )
+def _signed(value: float) -> str:
+    return f"{round(value, 4) + 0.0:+.4f}"  # + 0.0: no -0
 
 
-def _boosts(outcome: TaggingOutcome) -> Section:
-    if not any(row.run.moved.numel() for row in outcome.rows):
+def _curves(results: TaggingResults) -> Section:
+    captions = {
+        draw_rejection: "Rejection of QCD jets against efficiency of top jets, drawn while ten QCD jets or more pass.",
+        draw_learning: "Sample efficiency: 1 - AUC against the number of training jets.",
+        draw_calibration: "Calibration: share of top jets among jets of like score. On the diagonal a score is a "
+        "probability.",
+    }
+    pictures = [Picture(figure=draw(results), caption=caption) for draw, caption in captions.items()]
+    return Section(heading="Curves", pictures=pictures)
+
+
+def _boosts(results: TaggingResults) -> Section:
+    if not _has_boosts(results):
         return Section(heading="Boosts", lines=["No jets were boosted."])
     caption = (
-        "Test jets boosted after training, each along a direction of its own. Left: constituents and beams together, "
-        "the exact symmetry of a Lorentz invariant tagger, whose line is flat. Right: constituents alone, as in a "
-        "sample that really moves; the beams stay and break the symmetry."
+        "Accuracy of test jets boosted after training, each along a direction of its own. Left: constituents and beams "
+        "together, the exact symmetry of a Lorentz invariant tagger. Right: constituents alone, as in a sample of "
+        "boosted jets. Accuracy depends on the threshold 0.5, so scores that all shift show here and not in the AUC."
     )
-    return Section(heading="Boosts", pictures=[Picture(figure=draw_boosts(outcome), caption=caption)])
+    return Section(
+        heading="Boosts", pictures=[Picture(figure=draw_boosts(results, accuracy), caption=caption)]
+    )
+
+
+def _has_boosts(results: TaggingResults) -> bool:
+    return any(run.boosted_scores.numel() for runs in results.final().values() for run in runs)

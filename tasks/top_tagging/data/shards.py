@@ -1,17 +1,17 @@
-"""Files of jets, format ``liesmith-jets/1``: ragged arrays in safetensors, with settings, units and a checksum."""
+"""Files of jets, format ``liesmith-jets/1``: ragged arrays in safetensors, with settings, units and a checksum.
+
+``write_shard`` and ``read_shard`` handle one file, ``load_jets`` reads any sample: a file or a folder of shards.
+"""
 
 import json
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
+from equivariant.files import CHECKSUM, read_npz, read_tensors, write_tensors
 from tasks.top_tagging.data.jets import COLUMNS, Jets
 
 __all__ = ["FORMAT", "load_jets", "read_shard", "shard_path", "write_shard"]
@@ -26,40 +26,58 @@ def shard_path(folder: str | Path, number: int) -> Path:
 
 
 def write_shard(path: str | Path, jets: Jets, about: dict[str, Any]) -> None:
-    """Write jets and ``about`` (anything ``json`` can write: settings, seed, versions) whole or not at all.
+    """Write jets whole or not at all; the same content gives the same bytes.
 
-    The same content gives the same bytes: keys are sorted, and nothing of the clock or the machine goes in.
+    Args:
+        path: of the file.
+        jets: to write.
+        about: anything ``json`` can write: settings, seed, versions.
+
+    Raises:
+        OSError: with a sentence, when the file cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     write_shard(f"{folder}/jets.safetensors", Jets.empty(), {"seed": 1})
+        ...     read_shard(f"{folder}/jets.safetensors")
+        (Jets(0 jets, 0 top, 0 constituents), {'seed': 1})
     """
-    text = json.dumps(about, sort_keys=True)
-    metadata = {
-        "format": FORMAT,
-        "units": UNITS,
-        "columns": json.dumps(COLUMNS),
-        "about": text,
-        "digest": _digest(jets, text),
-    }
     tensors = {"p3": jets.p3, "offsets": jets.offsets, "label": jets.label}
-    blob = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
-    _replace(Path(path), _in_order(blob))
+    text = json.dumps(about, sort_keys=True)
+    write_tensors(path, FORMAT, tensors, units=UNITS, columns=json.dumps(COLUMNS), about=text)
 
 
 def read_shard(path: str | Path) -> tuple[Jets, dict[str, Any]]:
     """Jets of one file and what was written about them; the checksum is compared.
 
-    Raises ``FileNotFoundError``, or ``ValueError`` for another format, units, or a damaged file.
+    Args:
+        path: of the file.
+
+    Returns:
+        Jets, and what ``write_shard`` was given about them.
+
+    Raises:
+        FileNotFoundError: where there is no file.
+        ValueError: for another format or other units, or a damaged file.
+
+    Example:
+        >>> read_shard("none.safetensors")
+        Traceback (most recent call last):
+        FileNotFoundError: no jets file at none.safetensors; liesmith jets writes one
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no jets at {path}; liesmith jets --out {path.parent} makes some")
+    metadata, tensors = read_tensors(path, FORMAT, "jets", "liesmith jets")
+    if metadata.get("units") != UNITS or metadata.get("columns") != json.dumps(COLUMNS):
+        raise ValueError(
+            f"{path} must hold {', '.join(COLUMNS)}, got {metadata.get('columns')} in {metadata.get('units')}"
+        )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_format(path, metadata)
-            jets = Jets(**{name: file.get_tensor(name) for name in ("p3", "offsets", "label")})
-        about = json.loads(metadata["about"])
-    except (SafetensorError, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a complete {FORMAT} file ({error}); make it again") from None
-    if metadata.get("digest") != _digest(jets, metadata["about"]):
+        jets, about = Jets(**tensors), json.loads(metadata["about"])
+    except (TypeError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is not a complete {FORMAT} file ({error}); liesmith jets writes one"
+        ) from None
+    if CHECKSUM not in metadata and metadata.get("digest") != _digest(jets, metadata["about"]):
         raise ValueError(f"{path} is damaged: its checksum does not match its content; make it again")
     return jets, about
 
@@ -67,7 +85,20 @@ def read_shard(path: str | Path) -> tuple[Jets, dict[str, Any]]:
 def load_jets(path: str | Path) -> Jets:
     """Jets of one shard, of a .npz with ``p3``, ``offsets``, ``label``, or of all shards in a folder, in order.
 
-    Raises ``FileNotFoundError`` where there is nothing, ``ValueError`` for a foreign or damaged file.
+    Args:
+        path: of the file or folder.
+
+    Returns:
+        The jets.
+
+    Raises:
+        FileNotFoundError: where there is nothing.
+        ValueError: for another kind of file or a damaged one.
+
+    Example:
+        >>> load_jets("none.npz")
+        Traceback (most recent call last):
+        FileNotFoundError: no jets at none.npz
     """
     path = Path(path)
     if path.is_dir():
@@ -81,49 +112,15 @@ def load_jets(path: str | Path) -> Jets:
 def _load_npz(path: Path) -> Jets:
     if not path.is_file():
         raise FileNotFoundError(f"no jets at {path}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            p3, offsets, label = (file[name] for name in ("p3", "offsets", "label"))
-    except KeyError as error:
-        raise ValueError(f"{path} must hold the arrays p3, offsets and label: {error.args[0]}") from None
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz of plain arrays ({error})") from None
-    return Jets(
-        p3=torch.from_numpy(p3.astype(np.float32)),
-        offsets=torch.from_numpy(offsets.astype(np.int64)),
-        label=torch.from_numpy(label.astype(np.int8)),
-    )
-
-
-def _check_format(path: Path, metadata: dict[str, str]) -> None:
-    actual = metadata.get("format", "a file without a format")
-    if actual != FORMAT:
-        raise ValueError(f"{path} must have format {FORMAT!r}, got {actual!r}; is it another kind of file?")
-    if metadata.get("units") != UNITS or metadata.get("columns") != json.dumps(COLUMNS):
+    arrays, kinds = read_npz(path), {"p3": np.float32, "offsets": np.int64, "label": np.int8}
+    missing = kinds.keys() - arrays.keys()
+    if missing:
         raise ValueError(
-            f"{path} must hold {', '.join(COLUMNS)}, got {metadata.get('columns')} in {metadata.get('units')}"
+            f"{path} must hold the arrays p3, offsets and label; it lacks {', '.join(sorted(missing))}"
         )
+    return Jets(**{name: torch.from_numpy(arrays[name].astype(kind)) for name, kind in kinds.items()})
 
 
 def _digest(jets: Jets, text: str) -> str:
+    """The checksum that version 0.1 wrote."""
     return sha256(f"{FORMAT} {jets.digest} {text}".encode()).hexdigest()
-
-
-def _in_order(blob: bytes) -> bytes:
-    """The same safetensors bytes with sorted metadata, whose order the library leaves to chance."""
-    size = int.from_bytes(blob[:8], "little")
-    header = json.loads(blob[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + blob[8 + size :]
-
-
-def _replace(path: Path, blob: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".part")
-    with fresh.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)

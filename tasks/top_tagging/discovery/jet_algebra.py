@@ -1,14 +1,13 @@
 """Linear symmetries of four-momenta, found on jets, and the form J that they leave invariant.
 
-Nothing of the answer goes in: what is known of it (so(1,3), Minkowski's form) enters the evidence only.
+``JetDiscovery`` is one search and ``JetAlgebra`` what it finds; ``jet_vectors`` makes the data it looks at, and
+``discovered_metric`` the metric of an algebra. Nothing that is known of the answer is used: so(1,3) and Minkowski's
+form enter the evidence only (``against_lorentz``, ``minkowski_cosine``).
 """
 
-import statistics
-import textwrap
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,192 +18,13 @@ from discover.spectral.tangent import normals
 from discover.validation.certify import Verdict
 from equivariant import LieAlgebra, catalogue, invariant_metrics
 from equivariant.compare import principal_angles
-from tasks.top_tagging.data.jets import Jets
+from tasks.top_tagging.data.jets import MINKOWSKI, MOMENTUM, Jets
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["JetAlgebra", "JetDiscovery", "against_lorentz", "discovered_metric", "jet_vectors",
+           "leaving", "minkowski_cosine"]  # fmt: skip
 
-__all__ = [
-    "JetAlgebra",
-    "JetDiscovery",
-    "against_lorentz",
-    "discovered_metric",
-    "draw_discovery",
-    "draw_generators",
-    "jet_vectors",
-    "leaving",
-    "simple_basis",
-    "summary",
-    "table",
-]
-
-BEST_PUBLISHED = 0.076  # subspace error [rad] to so(1,3) with scaling
-MEASURED = (
-    "n_generators", "subspace_error_to_lorentz_and_scaling", "subspace_error_to_lorentz", "metric_cosine",
-    "metric_residual", "gap", "leaving", "skill", "seconds",
-)  # fmt: skip
-
-
-def against_lorentz(algebra: LieAlgebra, metric: Tensor | None) -> dict[str, Any]:
-    """Principal angles [rad], ascending, and their root sum of squares (the subspace error); |cosine| of the forms.
-
-    Angles are as many as the smaller of the two spans has dimensions; ``None`` without generators or form.
-    """
-    lorentz = catalogue.lorentz()
-    whole = catalogue.union(lorentz, catalogue.scaling(4))
-    found: dict[str, Any] = {"metric_cosine": None if metric is None else _cosine(metric)}
-    for name, true in (("lorentz", lorentz), ("lorentz_and_scaling", whole)):
-        angles = principal_angles(algebra, true)
-        found[f"angles_to_{name}"] = angles.tolist()
-        found[f"subspace_error_to_{name}"] = float(angles.norm()) if len(angles) else None
-    return found
-
-
-def _cosine(metric: Tensor) -> float:
-    minkowski = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64))
-    form = metric.double().cpu()
-    return float((form * minkowski).sum().abs() / form.norm() / minkowski.norm())
-
-
-def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Median and range over seeds of what was measured, how many runs found something, and how many failed."""
-    found: dict[str, Any] = {
-        "seeds": [row["seed"] for row in rows],
-        "failed": sum("failed" in row for row in rows),
-        "found_none": sum(row.get("n_generators") == 0 for row in rows),
-        "without_a_metric": sum("failed" not in row and row["metric"] is None for row in rows),
-    }
-    for name in MEASURED:
-        values = [row[name] for row in rows if row.get(name) is not None]
-        if values:
-            found[name] = {"median": statistics.median(values), "least": min(values), "most": max(values)}
-    return found
-
-
-def table(summaries: dict[str, Any]) -> str:
-    """Medians over seeds for the terminal."""
-    columns = ("n_generators", "subspace_error_to_lorentz_and_scaling", "metric_cosine", "gap", "seconds")
-    lines = [f"{'recipe':<48}{'found':>8}{'error [rad]':>14}{'cosine':>12}{'gap':>8}{'seconds':>10}"]
-    for name, of in summaries.items():
-        cells = [of[column]["median"] if column in of else float("nan") for column in columns]
-        n, error, cosine, gap, seconds = cells
-        lines.append(f"{name:<48}{n:>8g}{error:>14.2g}{cosine:>12.6f}{gap:>8.1f}{seconds:>10.1f}")
-    return "\n".join(lines)
-
-
-def draw_discovery(content: dict[str, Any]) -> "Figure":
-    """One picture of a result file: spectra, subspace errors over seeds, and the form of each recipe's first run."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from discover.algebra.draw import STYLE
-
-    rows = [row for row in content["rows"] if "failed" not in row]
-    names = list(dict.fromkeys(row["recipe"] for row in rows))
-    first = {name: next(row for row in rows if row["recipe"] == name) for name in names}
-    forms = {name: row for name, row in first.items() if row["metric"] is not None}
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(13, 8.5), layout="constrained")
-        above, below = list(figure.subfigures(2, 1, height_ratios=(1.5, 1), squeeze=False).flat)
-        left, right = above.subplots(1, 2, width_ratios=(1, 1))
-        _draw_spectra(left, first)
-        _draw_errors(right, rows, names)
-        if forms:
-            axes = below.subplots(1, len(forms), squeeze=False)[0]
-            for axis, (name, row) in zip(axes, forms.items(), strict=True):
-                _draw_form(axis, name, row)
-    return figure
-
-
-def draw_generators(row: dict[str, Any]) -> "Figure":
-    """The generators of one run, in the basis of their span that has the fewest large entries."""
-    from discover.algebra.draw import draw_basis
-
-    algebra = LieAlgebra(
-        simple_basis(torch.tensor(row["basis"], dtype=torch.float64)),
-        coordinates=catalogue.lorentz().coordinates,
-    )
-    return draw_basis(algebra, title=f"{row['recipe']}, seed {row['seed']}: a basis of what was found")
-
-
-def simple_basis(basis: Tensor, rounds: int = 200) -> Tensor:
-    """An orthonormal basis (c, k, k) of the same span whose entries are large or small: varimax (Kaiser 1958)."""
-    if len(basis) == 0:
-        return basis
-    columns = torch.linalg.qr(basis.flatten(1).mT).Q
-    turn = torch.eye(columns.shape[1], dtype=columns.dtype)
-    for _ in range(rounds):
-        turned = columns @ turn
-        pull = turned**3 - turned * turned.square().mean(0)
-        left, _, right = torch.linalg.svd(columns.mT @ pull)
-        turn = left @ right
-    found = (columns @ turn).mT.unflatten(1, basis.shape[1:])
-    largest = found.flatten(1).gather(1, found.flatten(1).abs().argmax(1, keepdim=True))
-    return found * largest.sign()[:, :, None]
-
-
-def _draw_spectra(axis: Any, first: dict[str, dict[str, Any]]) -> None:
-    from discover.algebra.draw import COLOURS
-
-    shown = [(name, row) for name, row in first.items() if row.get("spectrum")]
-    for number, (name, row) in enumerate(shown):
-        values, n = row["spectrum"], row["n_generators"]
-        turn, place = divmod(number, len(COLOURS))
-        colour, mark = COLOURS[place], "os^v"[turn % 4]
-        axis.plot(range(1, len(values) + 1), values, "-", color=colour, lw=0.8, alpha=0.6)
-        axis.plot(range(1, n + 1), values[:n], mark, color=colour, ms=5, label=f"{name}: {n}")
-        axis.plot(range(n + 1, len(values) + 1), values[n:], mark, color=colour, ms=4, mfc="white")
-    axis.set(yscale="log", xlabel="matrix of the search space", ylabel="violation [relative]")
-    axis.set_title("spectra; filled marks are taken as generators")
-    if shown:
-        axis.legend(frameon=False, fontsize=7.5, loc="lower right")
-
-
-def _draw_errors(axis: Any, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    from discover.algebra.draw import COLOURS, INK
-
-    for place, name in enumerate(names):
-        own = [row for row in rows if row["recipe"] == name]
-        errors = [row["subspace_error_to_lorentz_and_scaling"] for row in own if row["n_generators"]]
-        axis.plot(errors, [place] * len(errors), "o", color=COLOURS[0], alpha=0.6, ms=6)
-        none = sum(row["n_generators"] == 0 for row in own)
-        if none:
-            axis.annotate(f"says none ({none} of {len(own)})", (0.02, place), xycoords=("axes fraction", "data"),
-                          va="center", color=INK, fontsize=8)  # fmt: skip
-    axis.axvline(BEST_PUBLISHED, color=COLOURS[1], lw=1, ls="--", label=f"best published, {BEST_PUBLISHED:g}")
-    axis.set_yticks(range(len(names)), names)
-    axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set(xscale="log", xlim=(1e-9, 5), xlabel="subspace error to so(1,3) with scaling [rad]")
-    axis.set_title("every seed")
-    axis.legend(frameon=False, fontsize=8)
-
-
-def _draw_form(axis: Any, name: str, row: dict[str, Any]) -> None:
-    from discover.algebra.draw import INK, SIGNS
-
-    form = torch.tensor(row["metric"])
-    axis.imshow(form.numpy(), cmap=SIGNS, vmin=-1.2, vmax=1.2)
-    for i in range(4):
-        for j in range(4):
-            colour = "white" if abs(float(form[i, j])) > 0.7 else INK
-            axis.text(
-                j,
-                i,
-                f"{round(float(form[i, j]), 3) + 0.0:.3f}",
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                color=colour,
-            )
-    axis.set_xticks(range(4), ("E", "px", "py", "pz"))
-    axis.set_yticks(range(4), ("E", "px", "py", "pz"))
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    axis.set_title(f"{textwrap.fill(name, 24)}\ncosine {row['metric_cosine']:.6f}", fontsize=8, color=INK)
-
-
-MOMENTUM = ("E [GeV]", "px [GeV]", "py [GeV]", "pz [GeV]")
 LEAST_GAP, LARGEST_RESIDUAL = 3.0, 0.15
+METHODS, VECTORS = ("spectral", "liegan"), ("constituents", "jet")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -213,8 +33,8 @@ class JetAlgebra:
 
     Args:
         algebra: the generators (c, 4, 4) on (E, px, py, pz), as the method gave them.
-        metric: the form J (4, 4) they keep best, of norm 2, positive for (1, 0, 0, 0); ``None`` where there is none.
-        verdict: what held-out jets say; ``None`` without generators.
+        metric: the form J (4, 4) they leave invariant, of norm 2, positive for (1, 0, 0, 0); None where there is none.
+        verdict: evaluated on held-out jets; None without generators.
         evidence: numbers of the method, and the angles to the truth, which the method never saw.
     """
 
@@ -230,21 +50,24 @@ class JetDiscovery:
 
     Args:
         method: "spectral" (number of generators by the gap of its spectrum) or "liegan" (as many as asked for).
-        vectors: "constituents" looks at the ``leading`` hardest of each jet, side by side; "jet" at their sum
-            over all constituents, the momentum of the whole jet.
-        leading: constituents of a jet that are looked at; jets with fewer are left out.
-        labels: ask what keeps the label, too; without, only what keeps the support of the vectors.
-        shuffled: deal the labels out anew, a control in which there is nothing to find.
-        published: liegan with the free size, raw coordinates and penalties of its paper, arXiv 2302.00236.
+        vectors: "constituents" takes the ``leading`` hardest of each jet, side by side; "jet" their sum over all
+            constituents, the momentum of the whole jet.
+        leading: constituents of a jet that are taken; jets with fewer are left out.
+        labels: the label must be invariant, too; without, only the support of the vectors.
+        shuffled: permute the labels, a control in which there is nothing to find.
+        published: liegan with the free search space, raw coordinates and penalties of its paper (Yang et al. 2023,
+            arXiv 2302.00236).
         n_generators: channels of liegan; the spectral method counts by itself.
         channel_penalty: of liegan, weight of the overlap of its channels.
         steps: of training; the method's own number where left out.
         thin: of the spectral method: below this part of the local variance a direction leads out of the support;
-            0 leaves the support out, so that labels alone speak.
+            0 leaves the support out, so that only labels count.
         exact: of the spectral method: how well polynomials have to vanish on the vectors to describe their support;
             0 leaves it to the spread of neighbours.
-        distribution_scale: spread of the coefficients in the verdict; evaluation_steps: of its critic and predictor.
-        seed: of everything random. progress: show a bar.
+        distribution_scale: spread of the coefficients in the verdict.
+        evaluation_steps: of the verdict's critic and predictor.
+        seed: of everything random.
+        progress: show a bar.
     """
 
     method: Literal["spectral", "liegan"] = "spectral"
@@ -264,7 +87,7 @@ class JetDiscovery:
     progress: bool = True
 
     def run(self, jets: Jets) -> JetAlgebra:
-        """Search, weigh on held-out jets, compare with the truth. Raises ``ValueError`` when no jet can be used."""
+        """Search, evaluate on held-out jets, compare with the truth; ``ValueError`` when no jet can be used."""
         self._check()
         x = jet_vectors(jets, self.vectors, self.leading)
         label = self._label(jets)
@@ -279,21 +102,18 @@ class JetDiscovery:
         return JetAlgebra(algebra=algebra, metric=metric, verdict=estimator.verdict_, evidence=evidence)
 
     def _check(self) -> None:
-        for name, value, choices in (
-            ("method", self.method, ("spectral", "liegan")),
-            ("vectors", self.vectors, ("constituents", "jet")),
-        ):
-            if value not in choices:
-                raise ValueError(f"unknown {name} {value!r}; choose from {list(choices)}")
+        for name, choices in (("method", METHODS), ("vectors", VECTORS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; choose from {list(choices)}")
         if self.shuffled and not self.labels:
-            raise ValueError("shuffled deals labels out anew, so it needs labels=True")
+            raise ValueError("shuffled permutes the labels, so it needs labels=True")
 
     def _label(self, jets: Jets) -> Tensor | None:
         if not self.labels:
             return None
         label = jets.label[_usable(jets, self.vectors, self.leading)].long()
         if len(label.unique()) < 2:
-            raise ValueError("labels say something only where both kinds of jets are there, got one kind")
+            raise ValueError("labels=True needs top and QCD jets, got one class only")
         order = torch.randperm(len(label), generator=torch.Generator().manual_seed(self.seed))
         return label[order] if self.shuffled else label
 
@@ -313,10 +133,16 @@ class JetDiscovery:
 
 
 def discovered_metric(algebra: LieAlgebra) -> Tensor:
-    """The form J (k, k) that the generators without their traces keep best (a scaling keeps none).
+    """The form J that the generators without their traces leave invariant: L^T J + J L = 0.
 
-    Of norm sqrt(k), its first entry positive, symmetric. Raises ``ValueError`` where the generators do not
-    fix one form: none is there, they keep several alike, or they keep none.
+    Args:
+        algebra: generators of size k; traces are taken off, since a scaling leaves no form invariant.
+
+    Returns:
+        Symmetric (k, k), of norm sqrt(k), its first entry positive.
+
+    Raises:
+        ValueError: where the generators do not determine one form: there is none, or several are left invariant.
     """
     metric, evidence = _metric_evidence(algebra)
     if metric is None:
@@ -325,9 +151,18 @@ def discovered_metric(algebra: LieAlgebra) -> Tensor:
 
 
 def jet_vectors(jets: Jets, vectors: str = "constituents", leading: int = 2) -> Tensor:
-    """Four-momenta (n, m, 4) [GeV]: the m = ``leading`` hardest constituents, or (n, 1, 4) of whole jets.
+    """Four-momenta of jets; those with too few constituents are left out.
 
-    Jets with fewer constituents are left out. Raises ``ValueError`` where none is left, or for ``leading`` < 1.
+    Args:
+        jets: where they come from.
+        vectors: "constituents" or "jet".
+        leading: constituents taken of each jet, the hardest.
+
+    Returns:
+        Shape (n, leading, 4) [GeV], or (n, 1, 4) of whole jets.
+
+    Raises:
+        ValueError: where no jet is left, or for ``leading`` < 1.
     """
     chosen = jets[_usable(jets, vectors, leading)]
     if vectors == "jet":
@@ -336,9 +171,15 @@ def jet_vectors(jets: Jets, vectors: str = "constituents", leading: int = 2) -> 
 
 
 def leaving(algebra: LieAlgebra, x: Tensor, points: int = 4000) -> float | None:
-    """How far the generators lead vectors (n, m, 4) out of their support: 0 not at all, 1 as any matrix does.
+    """How far the generators lead vectors out of their support: 0 not at all, 1 as a random matrix does.
 
-    Asked at the first vectors, with all of them as the support, in whitened coordinates.
+    Args:
+        algebra: generators of size 4.
+        x: vectors (n, m, 4); all of them are the support.
+        points: how many of the vectors are tested, in whitened coordinates.
+
+    Returns:
+        The share; None without generators.
     """
     if algebra.n_generators == 0:
         return None
@@ -370,14 +211,16 @@ def _metric_evidence(algebra: LieAlgebra) -> tuple[Tensor | None, dict[str, Any]
     trace = basis.diagonal(dim1=1, dim2=2).mean(1)
     traceless = basis - trace[:, None, None] * torch.eye(algebra.dim, dtype=basis.dtype)
     if not traceless.norm() > 1e-6 * basis.norm():
-        return None, {"metric_refused": "no generators but scalings were found, and a scaling keeps no form"}
+        return None, {
+            "metric_refused": "no generators but scalings were found, and a scaling leaves no form invariant"
+        }
     found = invariant_metrics(LieAlgebra(traceless), count=1)
     evidence: dict[str, Any] = {"metric_residual": found.residual, "metric_gap": found.gap}
     if found.residual > LARGEST_RESIDUAL or not found.gap > LEAST_GAP:
         return None, evidence | {
-            "metric_refused": f"the generators fix no single form: the best kept one is violated by "
-            f"{found.residual:.2g} (wanted at most {LARGEST_RESIDUAL:g}) and the next one {found.gap:.2g} times as "
-            f"much (wanted over {LEAST_GAP:g}); look at their number and spectrum"
+            "metric_refused": "the generators determine no single form: the best one is violated by "
+            f"{found.residual:.2g} (at most {LARGEST_RESIDUAL:g} is accepted) and the next one {found.gap:.2g} times "
+            f"as much (over {LEAST_GAP:g} is needed); look at their number and spectrum"
         }
     form = found.metrics[0]
     return form * (-1.0 if form[0, 0] < 0 else 1.0), evidence
@@ -397,3 +240,31 @@ def _spectrum(estimator: Spectral | LieGAN) -> dict[str, Any]:
     action = estimator.space_.whitening.generators(estimator.algebra_.basis).flatten(1)
     sizes = torch.linalg.svdvals(action)
     return {"sizes": (sizes / sizes[0].clamp(min=1e-300)).tolist(), "steps": estimator.steps_}
+
+
+def against_lorentz(algebra: LieAlgebra, metric: Tensor | None) -> dict[str, Any]:
+    """How near an algebra and its metric are to the Lorentz group's.
+
+    Args:
+        algebra: on (E, px, py, pz).
+        metric: the form it leaves invariant, (4, 4), if any.
+
+    Returns:
+        |cosine| of the forms, and principal angles [rad], ascending, with their root sum of squares (the subspace
+        error), to so(1,3) with and without scaling. Angles are as many as the smaller of the two spans has
+        dimensions; what needs generators or a form is None without.
+    """
+    lorentz = catalogue.lorentz()
+    whole = catalogue.union(lorentz, catalogue.scaling(4))
+    found: dict[str, Any] = {"metric_cosine": None if metric is None else minkowski_cosine(metric)}
+    for name, true in (("lorentz", lorentz), ("lorentz_and_scaling", whole)):
+        angles = principal_angles(algebra, true)
+        found[f"angles_to_{name}"] = angles.tolist()
+        found[f"subspace_error_to_{name}"] = float(angles.norm()) if len(angles) else None
+    return found
+
+
+def minkowski_cosine(metric: Tensor) -> float:
+    """|cosine| between a form (4, 4) and diag(1, -1, -1, -1), by their entries; signs and sizes do not count."""
+    metric = metric.double().cpu()
+    return float((metric * MINKOWSKI).sum().abs() / (metric.norm() * MINKOWSKI.norm()))

@@ -1,31 +1,34 @@
-"""A metric found on training jets, on disk: an algebra file with the form J it keeps and what was said of it."""
+"""``JetMetric``: the metric found on training jets, on disk as ``metric-N-SEED.safetensors`` beside its algebra."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from equivariant.files import read_tensors, write_tensors
+from tasks.common.files import fingerprint, to_plain
 from tasks.top_tagging.data.jets import Jets
-from tasks.top_tagging.discovery.benchmark import JetAlgebra
-from tasks.top_tagging.runs import fingerprint, write_blob
+from tasks.top_tagging.discovery.jet_algebra import JetAlgebra, JetDiscovery, minkowski_cosine
 
-__all__ = ["Finding", "find", "minkowski_cosine"]
+__all__ = ["JetMetric", "find_metric"]
 
-FORMAT = "liesmith-jet-metric/1"
-MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64))
+FORMAT = "liesmith-jet-metric/2"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Finding:
-    """What discovery said of the first ``train_jets`` training jets with one seed.
+class JetMetric:
+    """What discovery found on the first ``train_jets`` training jets with one seed.
 
-    ``metric`` (4, 4) is None where no single form is kept; ``text`` is the verdict as a sentence.
+    Args:
+        train_jets: how many.
+        seed: of the search.
+        metric: the invariant form (4, 4); None where no single form is invariant.
+        text: the verdict on held-out jets as a sentence.
+        passed: whether the distribution of jets is invariant, too.
+        n_generators: of the algebra.
+        evidence: numbers of the method, and angles to the Lorentz algebra.
     """
 
     train_jets: int
@@ -38,8 +41,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``json`` can write it."""
-        metric = None if self.metric is None else self.metric.tolist()
-        return vars(self) | {"metric": metric, "minkowski_cosine": self.cosine}
+        return to_plain(self) | {"minkowski_cosine": self.cosine}
 
     @property
     def cosine(self) -> float | None:
@@ -53,59 +55,47 @@ class Finding:
         return f"{self.n_generators} generators and {near}. {self.text}"
 
 
-def minkowski_cosine(metric: Tensor) -> float:
-    """|cosine| between a form (4, 4) and diag(1, -1, -1, -1), by their entries."""
-    metric = metric.double()
-    return float((metric * MINKOWSKI).sum().abs() / (metric.norm() * MINKOWSKI.norm()))
+def find_metric(folder: Path, jets: Jets, search: JetDiscovery) -> JetMetric:
+    """The metric of training jets, or what an earlier search with the same jets and settings left in ``folder``.
 
+    Args:
+        folder: gets ``metric-N-SEED.safetensors`` and ``algebra-N-SEED.safetensors``.
+        jets: to search.
+        search: with its seed and settings.
 
-def find(
-    folder: Path, jets: Jets, seed: int, discover: Callable[[Jets], JetAlgebra], settings: dict[str, Any]
-) -> Finding:
-    """Discovery on ``jets``, or what an earlier one with the same jets, seed and settings left in ``folder``.
+    Returns:
+        What was found.
 
-    Writes ``metric-N-SEED.safetensors`` and ``algebra-N-SEED.safetensors``. Raises ``ValueError`` for a file of
-    something else.
+    Raises:
+        ValueError: for a file of other jets or settings, or a damaged one.
     """
-    path = folder / f"metric-{len(jets)}-{seed}.safetensors"
-    owner = fingerprint({"jets": jets.digest, "seed": seed, **settings})
-    if path.exists():
-        return _read(path, owner)
-    found = discover(jets)
-    folder.mkdir(parents=True, exist_ok=True)
-    found.algebra.save(folder / f"algebra-{len(jets)}-{seed}.safetensors")
-    about = {
-        "train_jets": len(jets),
-        "seed": seed,
-        "text": _text(found),
-        "passed": found.verdict is not None and found.verdict.passed,
-        "n_generators": found.algebra.n_generators,
-        "evidence": found.evidence,
-    }
-    tensors = {} if found.metric is None else {"metric": found.metric.double().contiguous()}
-    text = json.dumps(about, default=str)
-    write_blob(path, save(tensors, {"format": FORMAT, "owner": owner, "about": text}))
-    return _read(path, owner)
+    name = f"{len(jets)}-{search.seed}.safetensors"
+    path = folder / f"metric-{name}"
+    settings = {key: value for key, value in vars(search).items() if key != "progress"}
+    config_hash = fingerprint({"jets": jets.digest, **settings})
+    if not path.exists():
+        found = search.run(jets)
+        folder.mkdir(parents=True, exist_ok=True)
+        found.algebra.save(folder / f"algebra-{name}")
+        about = {
+            "train_jets": len(jets),
+            "seed": search.seed,
+            "text": _text(found),
+            "passed": found.verdict is not None and found.verdict.passed,
+            "n_generators": found.algebra.n_generators,
+            "evidence": to_plain(found.evidence),
+        }
+        tensors = {} if found.metric is None else {"metric": found.metric.double()}
+        write_tensors(path, FORMAT, tensors, config_hash=config_hash, about=json.dumps(about))
+    metadata, tensors = read_tensors(path, FORMAT, "metric", "remove it, and a search with the same settings")
+    if metadata["config_hash"] != config_hash:
+        raise ValueError(
+            f"{path} was found on other jets or with other settings; give another --out, or remove it"
+        )
+    return JetMetric(metric=tensors.get("metric"), **json.loads(metadata["about"]))
 
 
 def _text(found: JetAlgebra) -> str:
     refused = found.evidence.get("metric_refused")
-    said = "Nothing was found." if found.verdict is None else str(found.verdict)
-    return said if found.metric is not None or refused is None else f"{said} No metric: {refused}."
-
-
-def _read(path: Path, owner: str) -> Finding:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            metric = file.get_tensor("metric") if "metric" in file.keys() else None  # noqa: SIM118
-        if metadata["format"] != FORMAT:
-            raise KeyError("format")
-        about = json.loads(metadata["about"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no whole {FORMAT} file ({error}); remove it to discover again") from None
-    if metadata["owner"] != owner:
-        raise ValueError(
-            f"{path} was found on other jets or with other settings; give another --out, or remove it"
-        )
-    return Finding(metric=metric, **about)
+    verdict = "Nothing was found." if found.verdict is None else str(found.verdict)
+    return verdict if found.metric is not None or refused is None else f"{verdict} No metric: {refused}."

@@ -1,4 +1,4 @@
-"""How a tagger's scores change when jets are boosted: p -> B p with rapidity eta along a direction n.
+"""Scores of a tagger on boosted jets: p -> B p with rapidity eta along a direction n.
 
 .. math:: B = ((\\cosh\\eta, n^T \\sinh\\eta), (n \\sinh\\eta, 1 + (\\cosh\\eta - 1) n n^T))
 """
@@ -18,9 +18,21 @@ RAPIDITIES = tuple(round(1.5 * i / 7, 4) for i in range(8))
 
 
 def boost(rapidity: float | Tensor, direction: Tensor) -> Tensor:
-    """Boosts (..., 4, 4) on columns (E, px, py, pz) along ``direction`` (..., 3), which need not have length 1.
+    """Boosts on columns (E, px, py, pz).
 
-    Raises ``ValueError`` for a direction of length 0 or NaN.
+    Args:
+        rapidity: a number, or one for each direction.
+        direction: shape (..., 3); its length does not matter.
+
+    Returns:
+        Matrices (..., 4, 4).
+
+    Raises:
+        ValueError: for a direction of length 0 or NaN.
+
+    Example:
+        >>> boost(1.0, torch.tensor([0.0, 0.0, 2.0]))[0]
+        tensor([1.5431, 0.0000, 0.0000, 1.1752])
     """
     length = direction.norm(dim=-1, keepdim=True)
     if direction.shape[-1] != 3 or not bool((length > 0).all()):
@@ -60,10 +72,21 @@ def boosted_scores(
     batch_size: int = 100,
     seed: int = 0,
 ) -> Tensor:
-    """Probabilities of top (r, n), float64, after boosts of r rapidities, each jet along a direction of its own.
+    """Scores of jets after boosts, each jet along a direction of its own.
 
-    Directions are uniform on the sphere, from ``seed``, the same for every rapidity and tagger. Boosts are made
-    in float64 and handed over in the dtype and on the device of ``model``, which takes a ``JetBatch`` with beams.
+    Boosts are made in float64 and handed over in the dtype and on the device of ``model``.
+
+    Args:
+        model: takes a ``JetBatch`` with beams.
+        jets: what to boost.
+        rapidities: of the boosts.
+        beams: whether the beams are boosted, too.
+        cap: constituents at most.
+        batch_size: jets scored at once.
+        seed: of the directions, uniform on the sphere; they are the same for every rapidity and tagger.
+
+    Returns:
+        Probabilities of top (r, n), float64.
     """
     first = next(model.parameters())
     directions = torch.randn(len(jets), 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -73,8 +96,8 @@ def boosted_scores(
     for chosen in jets.counts.argsort().split(batch_size):
         batch = pad(jets[chosen])
         for i, rapidity in enumerate(rapidities):
-            moved = boosted(batch, boost(rapidity, directions[chosen]), beams=beams)
-            moved = replace(moved, p4=moved.p4.to(first.dtype), scalars=moved.scalars.to(first.dtype))
-            scores[i, chosen] = model(moved.to(first.device)).double().softmax(dim=-1)[:, 1].cpu()
+            new = boosted(batch, boost(rapidity, directions[chosen]), beams=beams)
+            new = replace(new, p4=new.p4.to(first.dtype), scalars=new.scalars.to(first.dtype))
+            scores[i, chosen] = model(new.to(first.device)).double().softmax(dim=-1)[:, 1].cpu()
     model.train(training)
     return scores

@@ -11,7 +11,7 @@ from tasks import cli
 from tasks.top_tagging import Jets, runner, write_shard
 from tasks.top_tagging import study as study_file
 from tasks.top_tagging.data.shards import shard_path
-from tasks.top_tagging.discovery.benchmark import JetAlgebra
+from tasks.top_tagging.discovery.jet_algebra import JetAlgebra
 from tasks.top_tagging.study import TopTagging
 
 pytest.importorskip("lightning_fabric", reason="a study needs the extra train: pip install 'liesmith[train]'")
@@ -83,15 +83,15 @@ def a_study(jets, name="out", **changes):
 
 def test_every_row_size_and_seed_is_trained_on_training_jets_alone(jets, some_jets):
     outcome = a_study(jets).run()
-    assert len(outcome.rows) == len(Trainer.made) == 5 * 2 * 2
+    assert len(outcome.runs) == len(Trainer.made) == 5 * 2 * 2
     assert {digest for _, digest, _, _ in Trainer.made} == {some_jets[:12].digest, some_jets[:24].digest}
     chosen_by = {some_jets[24:36].digest, some_jets[24:38].digest}  # no more than are learned from
     assert {digest for _, _, digest, _ in Trainer.made} == chosen_by
     assert Discovery.asked == [12, 24, 12, 24]
-    assert len(outcome.findings) == 4
+    assert len(outcome.metrics) == 4
     assert torch.equal(outcome.label, some_jets[38:56].label.long())
     assert not outcome.missing
-    moved = {run.train_jets: tuple(run.moved.shape) for run in outcome.runs}
+    moved = {run.train_jets: tuple(run.boosted_scores.shape) for run in outcome.runs}
     assert moved == {12: (2, 0, 0), 24: (2, 8, 6)}
     assert {epochs for _, _, _, epochs in Trainer.made} == {12, 17}
 
@@ -103,8 +103,8 @@ def test_what_is_done_is_not_done_again(jets, caplog):
     again = a_study(jets).run()
     assert not Trainer.made
     assert Discovery.asked == [12, 24, 12, 24]
-    assert [row.to_dict() for row in again.rows] == [row.to_dict() for row in first.rows]
-    assert sum("it was there" in line for line in caplog.messages) == 20
+    assert again.table.rows == first.table.rows
+    assert sum("already there" in line for line in caplog.messages) == 20
 
 
 def test_a_stopped_study_goes_on_where_it_was(jets, monkeypatch):
@@ -120,37 +120,60 @@ def test_a_stopped_study_goes_on_where_it_was(jets, monkeypatch):
     assert len(list((jets.parent / "out" / "scores").iterdir())) == 3
     monkeypatch.setattr(runner, "TaggerTrainer", Trainer)
     resumed, whole = a_study(jets).run(), a_study(jets, "other").run()
-    assert [row.to_dict() for row in resumed.rows] == [row.to_dict() for row in whole.rows]
+    assert resumed.table.rows == whole.table.rows
 
 
 def test_processes_share_a_folder_by_seeds_or_rows(jets, caplog):
     a_study(jets, seed=0, seeds=1).run()
     part = a_study(jets, seed=1, seeds=1, rows="liegnn,lorentznet").run()
-    assert len(part.rows) == 10 + 4
+    assert len(part.runs) == 10 + 4
     gathered = a_study(jets, collect=True).run()
-    assert len(gathered.rows) == 14
+    assert len(gathered.runs) == 14
     assert len(gathered.missing) == 6
     assert any("6 trainings are missing" in line for line in caplog.messages)
     assert not a_study(jets, seed=1, seeds=1, rows="lorentznet-raw,egnn,transformer").run().missing
     whole = a_study(jets, collect=True).run()
-    assert [row.to_dict() for row in whole.rows] == [
-        row.to_dict() for row in a_study(jets, "other").run().rows
-    ]
+    assert whole.table.rows == a_study(jets, "other").run().table.rows
 
 
-def test_other_settings_or_jets_are_not_mixed_in(jets, some_jets):
+CHANGES = {
+    "epochs": ({"epochs": 3}, "epochs 12, not 3"),
+    "network": ({"hidden": 8}, "hidden 4, not 8"),
+    "discovery": ({"leading": 2}, "leading 10, not 2"),
+    "sizes": ({"validation": 10}, "validation 14, not 10"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), CHANGES.values(), ids=CHANGES.keys())
+def test_another_study_in_the_same_folder_is_refused_before_any_work(jets, change, says):
     a_study(jets, rows="egnn").run()
-    with pytest.raises(ValueError, match="other jets or settings"):
-        a_study(jets, rows="egnn", epochs=3).run()
-    a_study(jets, rows="liegnn").run()
-    with pytest.raises(ValueError, match="other jets or with other settings"):
-        a_study(jets, rows="liegnn", leading=2).run()
-    other = a_study(jets, rows="transformer", epochs=3).run()
-    assert {run.row for run in other.runs} == {"Transformer"}  # what is there of another study is left alone
+    Trainer.made.clear()
+    with pytest.raises(ValueError, match=f"belongs to another run .*{says}.*--overwrite"):
+        a_study(jets, rows="egnn", **change).run()
+    assert not Trainer.made
+    replaced = a_study(jets, rows="egnn", overwrite=True, **change).run()
+    assert len(Trainer.made) == len(replaced.runs) == 4
+
+
+def test_other_jets_in_the_same_folder_are_refused_before_any_work(jets, some_jets):
+    a_study(jets, rows="egnn").run()
+    Trainer.made.clear()
     swapped = Jets.join([some_jets[1], some_jets[0], some_jets[2:]])  # in the training set alone
     write_shard(shard_path(jets, 0), swapped, {})
-    with pytest.raises(ValueError, match="other jets or settings"):
+    with pytest.raises(ValueError, match=r"belongs to another run .*train"):
         a_study(jets, rows="egnn").run()
+    assert not Trainer.made
+
+
+def test_a_study_that_overwrites_waits_for_nobody(jets):
+    a_study(jets, rows="egnn").run()
+    lock = (jets.parent / "out" / "run.lock").open()
+    fcntl = pytest.importorskip("fcntl", reason="folders are locked on POSIX systems only")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    assert len(a_study(jets, rows="egnn").run().runs) == 4  # side by side, as documented
+    with pytest.raises(BlockingIOError, match="in use"):
+        a_study(jets, rows="egnn", overwrite=True).run()
+    lock.close()
 
 
 def test_without_a_metric_the_others_are_trained(jets, monkeypatch, caplog):
@@ -159,13 +182,13 @@ def test_without_a_metric_the_others_are_trained(jets, monkeypatch, caplog):
     assert {run.row for run in outcome.runs} == {"LorentzNet", "LorentzNet, raw", "EGNN", "Transformer"}
     assert [line for line in outcome.missing if line.startswith("LieGNN")] == list(outcome.missing)
     assert any("several are kept" in line for line in caplog.messages)
-    assert [finding.metric for finding in outcome.findings] == [None] * 4
+    assert [found.metric for found in outcome.metrics] == [None] * 4
 
 
 def test_a_training_that_diverges_does_not_stop_the_others(jets, caplog):
     Trainer.broken = "EGNN"
     outcome = a_study(jets).run()
-    assert {row.run.row for row in outcome.rows if row.measures is None} == {"EGNN"}
+    assert {run.row for run in outcome.runs if run.failed} == {"EGNN"}
     assert any("the loss is nan at step 3" in line for line in caplog.messages)
     assert "EGNN" not in outcome.final()
     Trainer.made.clear()
@@ -175,10 +198,10 @@ def test_a_training_that_diverges_does_not_stop_the_others(jets, caplog):
 
 def test_the_published_network_is_a_row_of_its_own(jets, lorentznet_weights):
     outcome = a_study(jets, rows="lorentznet", weights=lorentznet_weights).run()
-    row = next(row for row in outcome.rows if row.run.row == "LorentzNet, published")
+    row = next(run for run in outcome.runs if run.row == "LorentzNet, published")
     assert row.run.about["parameters"] == 224_072
-    assert row.run.moved.shape == (2, 8, 6)
-    assert torch.allclose(row.run.moved[0, 0], row.run.scores[:6], atol=1e-4)
+    assert row.run.boosted_scores.shape == (2, 8, 6)
+    assert torch.allclose(row.run.boosted_scores[0, 0], row.run.scores[:6], atol=1e-4)
     assert sum(run.row == "LorentzNet, published" for run in a_study(jets, collect=True).run().runs) == 1
 
 
@@ -213,7 +236,7 @@ def test_the_command_leaves_everything_in_one_folder(jets, capsys):
     assert "LorentzNet                     24      1" in said
     left = {path.name for path in (jets.parent / "cli").iterdir()}
     files = {"results.json", "results.csv", "histories.json", "report.html", "overview.png"}
-    assert left == files | {"scores", "discovery"}
+    assert left == files | {"scores", "discovery", "run.json", "run.lock"}
     assert json.loads((jets.parent / "cli" / "results.json").read_text())["config"]["curve"] == [12, 24]
 
 
@@ -266,6 +289,6 @@ def test_jets_are_generated_where_none_are_given(jets, monkeypatch, some_jets, c
     monkeypatch.setattr(study_file, "JetGenerator", Generator)
     study = a_study(jets, rows="lorentznet", seeds=1, workers=3)
     study.jets = None
-    assert len(study.run().rows) == 2
+    assert len(study.run().runs) == 2
     assert asked == [("0..0", 250, 3)]
     assert caplog.messages[0].startswith("Generating 250 jets")

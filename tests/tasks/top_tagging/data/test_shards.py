@@ -1,10 +1,12 @@
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from equivariant.files import read_safetensors
 from tasks.top_tagging import Jets, load_jets, read_shard, write_shard
 from tasks.top_tagging.data.shards import shard_path
 
@@ -19,8 +21,8 @@ def path(tmp_path, jets):
 
 
 def test_a_shard_comes_back_as_it_was(path, jets):
-    came, about = read_shard(path)
-    assert came.digest == jets.digest
+    actual, about = read_shard(path)
+    assert actual.digest == jets.digest
     assert about == ABOUT
     assert [file.name for file in path.parent.iterdir()] == ["shard-00004.safetensors"]
 
@@ -42,11 +44,23 @@ def test_every_damaged_byte_is_found(path):
     blob = path.read_bytes()
     for place in range(0, len(blob), 7):
         path.write_bytes(blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :])
-        with pytest.raises(ValueError, match=r"again|must|kind of file"):
+        with pytest.raises(ValueError, match=r"damaged|not whole|must|kind of file"):
             read_shard(path)
     path.write_bytes(blob[:-10])
-    with pytest.raises(ValueError, match="make it again"):
+    with pytest.raises(ValueError, match="not whole"):
         read_shard(path)
+
+
+def test_the_checksum_of_version_0_1_is_compared(tmp_path, jets):
+    digest = sha256(f"liesmith-jets/1 {jets.digest} {{}}".encode()).hexdigest()
+    metadata = {"format": "liesmith-jets/1", "units": "GeV", "about": "{}", "digest": digest,
+                "columns": json.dumps(["px [GeV]", "py [GeV]", "pz [GeV]"])}  # fmt: skip
+    arrays = {"p3": jets.p3, "offsets": jets.offsets, "label": jets.label}
+    save_file(arrays, tmp_path / "old", metadata)
+    assert read_shard(tmp_path / "old")[0].digest == jets.digest
+    save_file(arrays | {"label": 1 - jets.label}, tmp_path / "old", metadata)
+    with pytest.raises(ValueError, match="damaged"):
+        read_shard(tmp_path / "old")
 
 
 def test_a_folder_is_read_in_order(tmp_path, jets):
@@ -76,12 +90,10 @@ def test_an_npz_is_read(tmp_path, jets):
         ({"about": "{}"}, "damaged"),
     ],
 )
-def test_other_files_get_a_sentence(tmp_path, path, jets, change, says):
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() | change
-    save_file({"p3": jets.p3, "offsets": jets.offsets, "label": jets.label}, tmp_path / "x", metadata)
+def test_other_files_get_a_sentence(tmp_path, path, change, says):
+    metadata, tensors = read_safetensors(path)
+    metadata |= {"digest": metadata.pop("sha256")} | change
+    save_file(tensors, tmp_path / "x", metadata)
     with pytest.raises(ValueError, match=says):
         read_shard(tmp_path / "x")
 

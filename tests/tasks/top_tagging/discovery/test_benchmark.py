@@ -7,19 +7,25 @@ from conftest import EXACT, LEARNED
 from equivariant import LieAlgebra, catalogue
 from equivariant.compare import subspace_error
 from tasks.top_tagging import Jets, write_shard
-from tasks.top_tagging.discovery.benchmark import RECIPES, JetDiscovery, JetStudy, discovered_metric
-from tasks.top_tagging.discovery.jet_algebra import (
-    against_lorentz,
+from tasks.top_tagging.data.jets import MINKOWSKI
+from tasks.top_tagging.discovery.benchmark import (
+    RECIPES,
+    JetBenchmark,
     draw_discovery,
     draw_generators,
-    jet_vectors,
-    leaving,
     simple_basis,
     summary,
     table,
 )
+from tasks.top_tagging.discovery.jet_algebra import (
+    JetDiscovery,
+    against_lorentz,
+    discovered_metric,
+    jet_vectors,
+    leaving,
+    minkowski_cosine,
+)
 
-MINKOWSKI = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64))
 LORENTZ = catalogue.lorentz()
 WHOLE = catalogue.union(LORENTZ, catalogue.scaling(4))
 BRIEF = {"progress": False, "evaluation_steps": 20}
@@ -138,8 +144,8 @@ def test_labels_stay_with_their_jets(cone):
         ({"leading": 0}, cone_jets(20), "at least 1"),
         ({"method": "magic"}, cone_jets(20), "unknown method 'magic'"),
         ({"vectors": "pairs"}, cone_jets(20), "unknown vectors 'pairs'"),
-        ({"shuffled": True}, cone_jets(20), "needs labels"),
-        ({"labels": True}, cone_jets(40)[cone_jets(40).label == 1], "both kinds"),
+        ({"shuffled": True}, cone_jets(20), "needs labels=True"),
+        ({"labels": True}, cone_jets(40)[cone_jets(40).label == 1], "top and QCD"),
         ({}, cone_jets(4), "at least neighbours"),
     ],
 )
@@ -179,6 +185,11 @@ def test_against_the_truth():
     assert nothing["metric_cosine"] is None
 
 
+def test_the_cosine_does_not_depend_on_sign_and_size():
+    assert minkowski_cosine(-3 * MINKOWSKI) == pytest.approx(1, abs=EXACT)
+    assert minkowski_cosine(torch.eye(4)) == pytest.approx(0.5)
+
+
 def test_a_simple_basis_spans_the_same_and_undoes_a_mixing(generator):
     mixing = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
     mixed = torch.einsum("ab,bij->aij", mixing, LORENTZ.basis)
@@ -190,7 +201,7 @@ def test_a_simple_basis_spans_the_same_and_undoes_a_mixing(generator):
 
 def test_the_study_writes_resumes_and_keeps_failures(tmp_path, cone, monkeypatch):
     write_shard(tmp_path / "shard-00000.safetensors", cone, {"seed": 1})
-    study = JetStudy(out=tmp_path / "out.json", seeds=2, only=("spectral, 2", "spectral, 10"), quick=True,
+    study = JetBenchmark(out=tmp_path / "out.json", seeds=2, only=("spectral, 2", "spectral, 10"), quick=True,
                      progress=False)  # fmt: skip
     first = study.run(tmp_path)
     assert json.loads(study.out.read_text()) == json.loads(json.dumps(first))
@@ -199,7 +210,7 @@ def test_the_study_writes_resumes_and_keeps_failures(tmp_path, cone, monkeypatch
     assert "has 10 constituents" in next(row["failed"] for row in first["rows"] if "failed" in row)
     monkeypatch.setattr(JetDiscovery, "run", lambda *_: pytest.fail("what is known is not run again"))
     assert json.dumps(study.run(tmp_path)["rows"]) == json.dumps(first["rows"])
-    assert "spectral, 2 constituents" in table(first["summary"])
+    assert "spectral, 2 constituents" in str(table(first["summary"]))
     draw_discovery(first).savefig(tmp_path / "out.png")
     assert len(draw_generators(first["rows"][0]).axes) == 8
     write_shard(tmp_path / "shard-00000.safetensors", cone[:-1], {"seed": 1})
@@ -207,9 +218,11 @@ def test_the_study_writes_resumes_and_keeps_failures(tmp_path, cone, monkeypatch
         study.run(tmp_path)
 
 
-def test_changed_settings_are_run_anew(tmp_path, cone, monkeypatch):
+def test_changed_settings_are_run_again(tmp_path, cone, monkeypatch):
     write_shard(tmp_path / "shard-00000.safetensors", cone, {"seed": 1})
-    study = JetStudy(out=tmp_path / "out.json", seeds=1, only=("spectral, jet",), quick=True, progress=False)
+    study = JetBenchmark(
+        out=tmp_path / "out.json", seeds=1, only=("spectral, jet",), quick=True, progress=False
+    )
     monkeypatch.setattr(
         "tasks.top_tagging.discovery.benchmark.RECIPES", {"spectral, jet": RECIPES["spectral, jet"]}
     )

@@ -1,61 +1,71 @@
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
-from conftest import EXACT
 
 from equivariant import catalogue
-from tasks.top_tagging.discovery.benchmark import JetAlgebra
-from tasks.top_tagging.discovery.metric_file import find, minkowski_cosine
-
-METRIC = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0]))
-
-
-def algebra(metric=METRIC):
-    evidence = {"gap": 9.0} if metric is not None else {"metric_refused": "several forms are kept alike"}
-    return JetAlgebra(algebra=catalogue.lorentz(), metric=metric, verdict=None, evidence=evidence)
+from tasks.top_tagging.data.jets import MINKOWSKI
+from tasks.top_tagging.discovery.jet_algebra import JetAlgebra
+from tasks.top_tagging.discovery.metric_file import find_metric
 
 
-def test_a_metric_is_found_once(some_jets, tmp_path):
-    asked = []
+class Search(SimpleNamespace):
+    """Stands for a ``JetDiscovery``: gives the same metric at once and counts how often it is asked."""
 
-    def discover(jets):
-        asked.append(len(jets))
-        return algebra()
+    asked = []  # noqa: RUF012
+    metric = MINKOWSKI
 
-    first, again = (find(tmp_path, some_jets, 0, discover, {"leading": 2}) for _ in range(2))
+    def run(self, jets):
+        self.asked.append(len(jets))
+        evidence = {"gap": 9.0} if self.metric is not None else {"metric_refused": "several are invariant"}
+        return JetAlgebra(algebra=catalogue.lorentz(), metric=self.metric, verdict=None, evidence=evidence)
+
+
+class WithoutMetric(Search):
+    metric = None
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    monkeypatch.setattr(Search, "asked", [])
+    return Search.asked
+
+
+def test_a_metric_is_searched_once(some_jets, tmp_path, asked):
+    first = find_metric(tmp_path, some_jets, Search(seed=0, leading=2, progress=True))
+    again = find_metric(tmp_path, some_jets, Search(seed=0, leading=2, progress=False))
     assert asked == [60]
     assert torch.equal(first.metric, again.metric)
     assert again.cosine == pytest.approx(1)
     assert again.evidence == {"gap": 9.0}
     assert "6 generators and a metric of |cosine| 1.00000" in str(again)
-    assert first.to_dict()["metric"] == METRIC.tolist()
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "metric-60-0.safetensors",
-        "algebra-60-0.safetensors",
-    }
+    assert json.loads(json.dumps(first.to_dict()))["metric"] == MINKOWSKI.tolist()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"metric-60-0.safetensors", "algebra-60-0.safetensors"}
 
 
 @pytest.mark.parametrize("change", ["jets", "settings"])
 def test_another_search_is_not_taken_for_this_one(some_jets, tmp_path, change):
-    find(tmp_path, some_jets, 0, lambda jets: algebra(), {"leading": 2})
+    find_metric(tmp_path, some_jets, Search(seed=0, leading=2))
     other = some_jets[torch.arange(60).flip(0)] if change == "jets" else some_jets
     with pytest.raises(ValueError, match="other jets or with other settings"):
-        find(tmp_path, other, 0, lambda jets: algebra(), {"leading": 3 if change == "settings" else 2})
+        find_metric(tmp_path, other, Search(seed=0, leading=3 if change == "settings" else 2))
 
 
-def test_no_metric_is_a_finding_too(some_jets, tmp_path):
-    found = find(tmp_path, some_jets, 0, lambda jets: algebra(None), {})
+def test_a_search_without_a_metric_is_kept_too(some_jets, tmp_path):
+    found = find_metric(tmp_path, some_jets, WithoutMetric(seed=0))
     assert found.metric is None
     assert found.cosine is None
-    assert "several forms are kept alike" in str(found)
+    assert "several are invariant" in str(found)
 
 
 def test_a_damaged_file_is_refused(some_jets, tmp_path):
-    find(tmp_path, some_jets, 0, lambda jets: algebra(), {})
-    (tmp_path / "metric-60-0.safetensors").write_text("no")
-    with pytest.raises(ValueError, match="remove it to discover again"):
-        find(tmp_path, some_jets, 0, lambda jets: algebra(), {})
-
-
-def test_the_cosine_forgets_sign_and_size():
-    assert minkowski_cosine(-3 * METRIC) == pytest.approx(1, abs=EXACT)
-    assert minkowski_cosine(torch.eye(4)) == pytest.approx(0.5)
+    find_metric(tmp_path, some_jets, Search(seed=0))
+    path = tmp_path / "metric-60-0.safetensors"
+    blob = bytearray(path.read_bytes())
+    blob[-1] ^= 1
+    for damaged in (b"no", bytes(blob)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="remove it"):
+            find_metric(tmp_path, some_jets, Search(seed=0))
