@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.common.results import ResultTable, Summary
+from tasks.top_tagging.results import GROUPS, rejection_text
+
 __all__ = ["figures", "readme", "write"]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,14 +127,15 @@ def taggers() -> str:
         if curve["measure"] == "auc":
             boosted.setdefault(curve["run"].rsplit(", ", 2)[0], []).append(curve["with_beams"][-1])
     rows = []
-    for s in content["summary"]:
-        rejections = [_rejection(s, i) for i in (1, 0)]
-        auc = s["auc"]
-        largest = s["train_jets"] == max(t["train_jets"] for t in content["summary"] if t["row"] == s["row"])
-        boost = f"{statistics.median(boosted[s['row']]):.4f}" if largest and s["row"] in boosted else ""
-        spread = "" if s["seeds"] == 1 else between(auc["low"], auc["high"], 4)
-        rows.append([s["row"], s["train_jets"], s["parameters"], f"{s['accuracy']['value']:.4f}",
-                     f"{auc['value']:.4f}", spread, *rejections, boost])  # fmt: skip
+    summaries = tagger_summaries()
+    for s in summaries:
+        name, size, auc = s.group["row"], s.group["train_jets"], s["auc"]
+        rejections = [rejection_text(s, efficiency) for efficiency in (0.5, 0.3)]
+        largest = size == max(t.group["train_jets"] for t in summaries if t.group["row"] == name)
+        boost = f"{statistics.median(boosted[name]):.4f}" if largest and name in boosted else ""
+        spread = "" if s.seeds == 1 else between(auc.lowest, auc.highest, 4)
+        rows.append([name, size, f"{s['parameters'].median:.0f}", f"{s['accuracy']:.4f}".split(" ")[0],
+                     f"{auc.median:.4f}", spread, *rejections, boost])  # fmt: skip
     header = ("tagger", "training jets", "parameters", "accuracy", "AUC", "range over seeds", "1/eB at eS 0.5",
               "1/eB at eS 0.3", "AUC after a boost")  # fmt: skip
     pairs = [
@@ -143,10 +147,8 @@ def taggers() -> str:
     return f"{table(header, rows)}\n{paired}{source('top_tagging/cpu/results.json', content)}"
 
 
-def _rejection(summary: dict[str, Any], place: int) -> str:
-    value = summary["rejections"][place]["value"]
-    least = summary["few"][place]
-    return f"> {summary['at_least'][place]:.0f}" if least or value is None else f"{value:.0f}"
+def tagger_summaries() -> list[Summary]:
+    return ResultTable.read(RESULTS / "top_tagging/cpu/results.json", by=GROUPS).summary()
 
 
 def generated_jets() -> str:
@@ -270,9 +272,7 @@ def figures() -> dict[str, str]:
     jets = load("top_tagging/jets.json")
     spectral = load("spectral.json")
     worst = max(run["subspace_error_to_lorentz_and_scaling"] for run in spectral["jets"])
-    taggers_ = {
-        s["row"]: s for s in load("top_tagging/cpu/results.json")["summary"] if s["train_jets"] >= 20_000
-    }
+    taggers_ = {s.group["row"]: s["auc"] for s in tagger_summaries() if s.group["train_jets"] >= 20_000}
     found = {
         "mlp": f"{forecasts['MLP', 'none']['test_mse']:.1e}",
         "emlp": f"{forecasts['EMLP', 'refined']['test_mse']:.1e}",
@@ -283,9 +283,9 @@ def figures() -> dict[str, str]:
         "top_mass_difference": f"{_mass_difference(jets):+.1f}",
         "published_accuracy": f"{jets['generated']['published']['accuracy']:.3f}",
         "published_auc": f"{jets['generated']['published']['auc']:.4f}",
-        "liegnn_auc": f"{taggers_['LieGNN']['auc']['value']:.4f}",
-        "lorentznet_auc": f"{taggers_['LorentzNet']['auc']['value']:.4f}",
-        "raw_auc": f"{taggers_['LorentzNet, raw']['auc']['value']:.4f}",
+        "liegnn_auc": f"{taggers_['LieGNN'].median:.4f}",
+        "lorentznet_auc": f"{taggers_['LorentzNet'].median:.4f}",
+        "raw_auc": f"{taggers_['LorentzNet, raw'].median:.4f}",
     }
     for count, (low, high) in sindy_ratios().items():
         found[f"sindy_{count}"] = between(low, high, 2)

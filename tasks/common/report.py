@@ -102,6 +102,7 @@ class Section:
 
     Args:
         heading: its title.
+        folded: whether a reader has to open it, below a headline.
         verdicts: set off from the text.
         lines: paragraphs.
         pictures: side by side where they fit.
@@ -109,6 +110,7 @@ class Section:
     """
 
     heading: str
+    folded: bool = True
     verdicts: Sequence[Verdict] = ()
     lines: Sequence[str] = ()
     pictures: Sequence[Picture] = ()

@@ -270,7 +270,10 @@ class ResultTable:
         summary = [{**s.group, "seeds": s.seeds, **s.spreads} for s in self.summary()]
         write_json(Path(folder) / "results.json", content | {"summary": summary, "rows": self.rows})
         common = {"device": content["environment"]["device"], "torch": torch.__version__}
-        write_csv(Path(folder) / "results.csv", [_flat(row) | common for row in self.rows])
+        rows = [
+            {**_flat(row), **{n: value for n, value in common.items() if n not in row}} for row in self.rows
+        ]
+        write_csv(Path(folder) / "results.csv", rows)
 
     def _groups(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         keys = dict.fromkeys(tuple(row.get(name) for name in self.by) for row in self.rows)

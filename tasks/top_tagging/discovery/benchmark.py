@@ -50,11 +50,12 @@ SHOWN = "spectral, jet and label"  # whose generators are drawn
 RENAMED = {
     "law_scale": "distribution_scale",
     "judge_steps": "evaluation_steps",
-}  # settings in files that 0.1 wrote
+    "skill": "explained_variance",
+}  # names in files that 0.1 wrote
 BEST_PUBLISHED = 0.076  # subspace error [rad] to so(1,3) with scaling
 ERROR = "subspace_error_to_lorentz_and_scaling"
 MEASURED = ("n_generators", ERROR, "subspace_error_to_lorentz", "metric_cosine", "metric_residual", "gap", "leaving",
-            "skill", "seconds")  # fmt: skip
+            "explained_variance", "seconds")  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -119,11 +120,13 @@ class JetBenchmark:
         content = read_json(self.out)
         if content["jets"]["digest"] != digest or content["quick"] != self.quick:
             raise ValueError(f"{self.out} holds other jets or settings; give another --out, or remove it")
-        return [row for row in content["rows"] if self._current(row)]
+        rows = [_renamed(row) | {"settings": _renamed(row["settings"])} for row in content["rows"]]
+        return [row for row in rows if self._current(row)]
 
     def _current(self, row: dict[str, Any]) -> bool:
-        settings = {RENAMED.get(name, name): value for name, value in row["settings"].items()}
-        return row["recipe"] in RECIPES and settings == asdict(self._recipe(row["recipe"], row["seed"]))
+        return row["recipe"] in RECIPES and row["settings"] == asdict(
+            self._recipe(row["recipe"], row["seed"])
+        )
 
     def _content(self, path: Path, jets: Jets, rows: list[dict[str, Any]]) -> dict[str, Any]:
         names = [name for name in RECIPES if any(row["recipe"] == name for row in rows)]
@@ -135,6 +138,10 @@ class JetBenchmark:
             "summary": {name: summary([row for row in rows if row["recipe"] == name]) for name in names},
             "rows": rows,
         }
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    return {RENAMED.get(name, name): value for name, value in row.items()}
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

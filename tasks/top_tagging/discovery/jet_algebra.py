@@ -234,7 +234,7 @@ def _spectrum(estimator: Spectral | LieGAN) -> dict[str, Any]:
         return {
             "spectrum": spectrum,
             "gap": gap,
-            "skill": estimator.explained_variance_,
+            "explained_variance": estimator.explained_variance_,
             "equations": equations,
         }
     action = estimator.space_.whitening.generators(estimator.algebra_.basis).flatten(1)

@@ -255,7 +255,7 @@ def build_tagger(name: str, size: TaggerSize, *, metric: Tensor | None = None, s
     Example:
         >>> tagger = build_tagger("LieGNN", TaggerSize(hidden=8), metric=MINKOWSKI)
         >>> sum(parameter.numel() for parameter in tagger.parameters())
-        1100
+        1156
     """
     if name not in TAGGERS:
         raise ValueError(f"unknown tagger {name!r}; choose from {list(TAGGERS)}")

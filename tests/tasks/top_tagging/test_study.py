@@ -1,4 +1,5 @@
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -198,10 +199,10 @@ def test_a_training_that_diverges_does_not_stop_the_others(jets, caplog):
 
 def test_the_published_network_is_a_row_of_its_own(jets, lorentznet_weights):
     outcome = a_study(jets, rows="lorentznet", weights=lorentznet_weights).run()
-    row = next(run for run in outcome.runs if run.row == "LorentzNet, published")
-    assert row.run.about["parameters"] == 224_072
-    assert row.run.boosted_scores.shape == (2, 8, 6)
-    assert torch.allclose(row.run.boosted_scores[0, 0], row.run.scores[:6], atol=1e-4)
+    run = next(run for run in outcome.runs if run.row == "LorentzNet, published")
+    assert run.about["parameters"] == 224_072
+    assert run.boosted_scores.shape == (2, 8, 6)
+    assert torch.allclose(run.boosted_scores[0, 0], run.scores[:6], atol=1e-4)
     assert sum(run.row == "LorentzNet, published" for run in a_study(jets, collect=True).run().runs) == 1
 
 
@@ -233,7 +234,7 @@ def test_the_command_leaves_everything_in_one_folder(jets, capsys):
     arguments = ["--jets", str(jets), "--out", str(jets.parent / "cli"), "--draws", "10", "--no-progress"]
     cli.main(["top-tagging", *arguments, *small, "--rows", "liegnn,lorentznet"])
     said = capsys.readouterr().out
-    assert "LorentzNet                     24      1" in said
+    assert re.search(r"LorentzNet +24 +1 ", said)
     left = {path.name for path in (jets.parent / "cli").iterdir()}
     files = {"results.json", "results.csv", "histories.json", "report.html", "overview.png"}
     assert left == files | {"scores", "discovery", "run.json", "run.lock"}

@@ -162,7 +162,7 @@ def test_the_label_of_a_mass_alone_shows_the_group():
     label = (mass + 20 * torch.randn(len(mass), generator=random).double() > mass.median()).to(torch.int8)
     jets = Jets(p3=jets.p3, offsets=jets.offsets, label=label)
     found = JetDiscovery(vectors="jet", labels=True, thin=0.0, steps=1000, **BRIEF).run(jets)
-    assert found.evidence["skill"] > 0.5
+    assert found.evidence["explained_variance"] > 0.5
     assert found.evidence["n_generators"] in (6, 7)
     assert found.evidence["metric_cosine"] > 0.99
 
