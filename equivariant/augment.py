@@ -212,6 +212,9 @@ class GroupAverage(ExactConstants):
         for f, element in enumerate(elements):
             self.register_buffer(f"elements_{f}", element.double())
 
+    def _same_group(self, name: str, own: Tensor, given: Tensor) -> bool:
+        return not (self.exact and name == "elements_0") or torch.allclose(given, own, atol=1e-4)
+
     @property
     def exact(self) -> bool:
         """Whether the average is equivariant up to rounding, whatever the number of samples."""

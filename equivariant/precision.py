@@ -17,6 +17,8 @@ class ExactConstants(nn.Module):
 
     A basis solved in float64 and stored in float32 would break equivariance at 1e-7 even after ``.double()``;
     kept in float64 it is cast when used. Integer and other buffers, and all parameters, follow as usual.
+
+    A state dict whose constants are those of another group is refused with a ``ValueError``.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -27,6 +29,24 @@ class ExactConstants(nn.Module):
             if moved is not None and not constant.is_meta and not moved.is_meta:
                 self._buffers[name] = constant.to(moved.device)
         return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        state_dict, prefix = args[:2]
+        for name, own in self.named_buffers(recurse=False):
+            given = state_dict.get(prefix + name)
+            comparable = isinstance(given, Tensor) and given.shape == own.shape and own.numel() > 0
+            if not comparable or given.is_meta or own.is_meta:
+                continue
+            if not self._same_group(name, own, given.to(own)):
+                raise ValueError(
+                    f"the state dict is of another group: {prefix}{name} differs; build the model with the algebra or "
+                    "the metrics that it was trained with"
+                )
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _same_group(self, name: str, own: Tensor, given: Tensor) -> bool:
+        """Whether a constant of a state dict, of the same shape as the own one, belongs to the same group."""
+        return True
 
 
 def as_input(

@@ -6,7 +6,6 @@ PyTorch Geometric.
 """
 
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,15 +119,8 @@ class LieGNNBlock(ExactConstants):
         if self.phi_x is not None:
             nn.init.xavier_uniform_(self.phi_x[-1].weight, gain=1e-3)  # type: ignore[arg-type]
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        given, own = args[0].get(args[1] + "metrics"), self.metrics
-        comparable = isinstance(given, Tensor) and given.shape == own.shape
-        if comparable and not (given.is_meta or own.is_meta or torch.allclose(given.to(own), own)):
-            raise ValueError(
-                f"the state dict is of another group: {args[1]}metrics differ; build the model with the metrics that "
-                "it was trained with"
-            )
-        super()._load_from_state_dict(*args, **kwargs)
+    def _same_group(self, name: str, own: Tensor, given: Tensor) -> bool:
+        return torch.allclose(given, own)
 
     @property
     def dim(self) -> int:

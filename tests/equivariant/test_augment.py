@@ -173,3 +173,11 @@ def test_workers_of_a_data_loader_draw_differently():
     assert len(torch.unique(shared.round(decimals=5), dim=0)) == 8
     assert torch.equal(shared, epoch(2))
     assert not torch.equal(shared, epoch(2, seed=5))
+
+
+def test_an_average_refuses_the_state_dict_of_another_group():
+    here, again = (GroupAverage(_net(2, 2), catalogue.rotation(2), V, V) for _ in range(2))
+    again.load_state_dict(here.state_dict())
+    mirrored = LieAlgebra(torch.tensor([[[0.0, 4.0], [-0.25, 0.0]]]))
+    with pytest.raises(ValueError, match="another group"):
+        GroupAverage(_net(2, 2), mirrored, V, V).load_state_dict(here.state_dict())
