@@ -1,4 +1,4 @@
-"""What a symmetry is worth to SINDy: the same noisy trajectories, with the constraint and without.
+"""The gain of SINDy from a symmetry: the same noisy trajectories, with the constraint and without.
 
     python benchmarks/constrained_sindy.py --out results/constrained_sindy.json
 
@@ -11,12 +11,10 @@ Methods: ``pysindy``, its own library and STLSQ, at the best of three thresholds
 choice of ours holds it back); ``free``, our SINDy without a symmetry; ``symmetry``, with the exact generator;
 ``learned``, with a generator 3 % off, made an isometry first. Reported, medians over seeds: the relative error of
 the coefficients, and the relative error of forecasts from eight other starts over 20 units of time (3 to 5
-turns), a forecast that has left counting as 1 from there on. Seconds are processor seconds of one thread.
+turns), a forecast that has diverged counting as 1 from there on. Seconds are processor seconds of one thread.
 """
 
-import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,13 @@ from typing import Any
 import cyclopts
 import numpy as np
 import torch
+from common import timed, write_result
 from torch import Tensor
 
 from discover.equations.equation import Equation, RightHandSide
 from discover.equations.library import PolynomialLibrary
 from discover.equations.sindy import SINDy, differentiate, from_pysindy, require_pysindy
 from equivariant import LieAlgebra, catalogue
-from tasks.common.results import environment
 
 THRESHOLDS = (0.02, 0.05, 0.1)  # pysindy's, on raw coefficients; the smallest true ones are 0.1 and 0.4
 STEP, SAMPLES, WINDOW = 0.05, 40, 15
@@ -117,7 +115,7 @@ def _aligned(equation: Equation, true: Equation) -> Tensor:
 
 
 def fixed_steps(equation: Equation, z0: Tensor) -> Tensor:
-    """Classical Runge-Kutta of order 4: wrong equations may be stiff, and are not worth small steps."""
+    """Classical Runge-Kutta of order 4 with fixed steps, since wrong equations may be stiff."""
     rate = RightHandSide(equation.library, equation.coefficients.double().numpy())
     points, step = [z0.numpy()], float(HORIZON[1] - HORIZON[0])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -160,9 +158,7 @@ def one(system: str, trajectories: int, noise: float, sector: float, seed: int) 
     about = {"system": system, "trajectories": trajectories, "noise": noise, "sector": sector, "seed": seed}
     rows = []
     for name, method in methods.items():
-        begun = time.process_time()
-        equation = method()
-        seconds = time.process_time() - begun
+        equation, seconds = timed(method)
         rows.append(
             about
             | {
@@ -201,7 +197,6 @@ def main(out: Path, *, seeds: int = 10, first_seed: int = 100) -> None:
         first_seed: seeds count up from here; the settings were chosen on seeds below 100.
     """
     torch.set_num_threads(1)
-    begun = time.process_time()
     settings = [
         (system, trajectories, noise, sector)
         for system in SYSTEMS
@@ -209,19 +204,13 @@ def main(out: Path, *, seeds: int = 10, first_seed: int = 100) -> None:
         for trajectories in (1, 4, 20)
         for noise in (0.01, 0.05)
     ]
-    rows = [
-        row for setting in settings for seed in range(first_seed, first_seed + seeds) for row in one(*setting, seed)
-    ]  # fmt: skip
-    content = {
-        "command": f"python benchmarks/constrained_sindy.py --out {out}",
-        "environment": environment(),
-        "seconds": time.process_time() - begun,
-        "summary": summary(rows),
-        "rows": rows,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n")
-    for line in content["summary"]:
+    seed_range = range(first_seed, first_seed + seeds)
+    rows, seconds = timed(
+        lambda: [row for setting in settings for seed in seed_range for row in one(*setting, seed)]
+    )
+    lines = summary(rows)
+    write_result(out, {"seconds": seconds, "summary": lines, "rows": rows})
+    for line in lines:
         print({key: f"{value:.3g}" if isinstance(value, float) else value for key, value in line.items()})
 
 

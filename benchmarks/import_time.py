@@ -1,15 +1,13 @@
-"""How long ``import equivariant`` takes beside what it stands on: python benchmarks/import_time.py [out.json]."""
+"""How long ``import equivariant`` takes beside what it depends on: python benchmarks/import_time.py --out FILE."""
 
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["main"]
+import cyclopts
+from common import write_result
 
 STATEMENTS = {
     "torch": "import torch",
@@ -26,28 +24,21 @@ def seconds(statement: str) -> float:
     return time.perf_counter() - begun
 
 
-def main(out: Path | None = None, repeats: int = 7) -> dict[str, object]:
-    """Median seconds of each import, in turn so that a busy moment hits all; written to ``out``."""
+def main(out: Path = Path("results/import_time.json"), *, repeats: int = 7) -> None:
+    """Median seconds of each import, interleaved so that a busy moment affects all.
+
+    Args:
+        out: result file (JSON).
+        repeats: imports of each.
+    """
     for statement in STATEMENTS.values():  # the first import of all fills the disk's cache
         seconds(statement)
     rounds = [{name: seconds(statement) for name, statement in STATEMENTS.items()} for _ in range(repeats)]
     medians = {name: round(statistics.median(r[name] for r in rounds), 3) for name in STATEMENTS}
-    result = {
-        "seconds": medians,
-        "equivariant_over_torch_and_torch_geometric": round(
-            medians["equivariant"] / medians["torch and torch_geometric"], 3
-        ),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "torch-geometric")},
-        "repeats": repeats,
-    }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
-    return result
+    ratio = round(medians["equivariant"] / medians["torch and torch_geometric"], 3)
+    content = {"seconds": medians, "equivariant_over_torch_and_torch_geometric": ratio, "repeats": repeats}
+    write_result(out, content)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    cyclopts.run(main)

@@ -3,27 +3,26 @@
     python benchmarks/liegan.py --data two_body_orbits.npz --out results/two_body/discovery.json
 
 For each search space: |cosine| with the true rotation on the span of the data, the verdict, 1 - |cosine| after
-``refine``, steps and seconds of the whole ``fit``, verdict included. The yardstick is timed in the same process:
+``refine``, steps and seconds of the whole ``fit``, verdict included. The baseline is timed in the same process:
 the published losses and sizes, one batch at a time through a DataLoader, five epochs, scaled to its hundred.
-Seconds are processor seconds of one thread, so that a busy machine does not bend the ratio.
-A file that is there is taken up where it stands.
+Seconds are processor seconds of one thread, so that a busy machine does not change the ratio.
+An existing result file is continued.
 """
 
-import json
 import statistics
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cyclopts
 import torch
 import torch.nn.functional as F
+from common import timed, write_result
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from discover import LieGAN, refine
 from equivariant import LieAlgebra, catalogue, cosine
-from tasks.common.results import environment
+from tasks.common.files import read_json
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
 SPACES = {"2x2 blocks": "blocks:2", "4x4 blocks": "0,1,4,5|2,3,6,7", "free 8x8": "free"}
@@ -48,13 +47,11 @@ class Run:
 
 
 def discover(space: str, seed: int, train: Tensor, true: LieAlgebra) -> Run:
-    """Fit, judge and refine on one seed."""
+    """Fit, evaluate and refine on one seed."""
     x, y = pairs(train)
     groups = torch.arange(len(train)).repeat_interleave(train.shape[1] - 1)
-    begun = time.process_time()
-    estimator = LieGAN(search_space=SPACES[space], seed=seed, progress=False)
-    estimator.fit(x, y, coordinates=COLUMNS, groups=groups)
-    seconds = time.process_time() - begun
+    method = LieGAN(search_space=SPACES[space], seed=seed, progress=False)
+    estimator, seconds = timed(lambda: method.fit(x, y, coordinates=COLUMNS, groups=groups))
     refined = refine(estimator.algebra_, x).algebra
     verdict = estimator.verdict_
     return Run(
@@ -88,14 +85,11 @@ def plain_epoch_seconds(train: Tensor, seed: int = 0) -> list[float]:
     )
     generators = torch.optim.Adam([blocks], lr=1e-3, betas=(0.5, 0.999))
     critics = torch.optim.Adam(critic.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    seconds = []
-    for _ in range(TIMED):
-        begun, sums = time.process_time(), [0.0, 0.0]
-        for a, b in loader:
-            losses = _plain_step(a, b, blocks, critic, generators, critics)
-            sums = [s + loss for s, loss in zip(sums, losses, strict=True)]
-        seconds.append(time.process_time() - begun)
-    return seconds
+
+    def epoch() -> list[tuple[float, float]]:
+        return [_plain_step(a, b, blocks, critic, generators, critics) for a, b in loader]
+
+    return [timed(epoch)[1] for _ in range(TIMED)]
 
 
 def _plain_step(
@@ -124,7 +118,7 @@ def _plain_step(
     return critic_loss.item(), generator_loss.item()
 
 
-def summary(runs: list[Run], yardstick: float) -> dict[str, dict[str, object]]:
+def summary(runs: list[Run], baseline: float) -> dict[str, dict[str, object]]:
     """What the targets ask, for each search space."""
     found: dict[str, dict[str, object]] = {}
     for space in SPACES:
@@ -142,7 +136,7 @@ def summary(runs: list[Run], yardstick: float) -> dict[str, dict[str, object]]:
             "largest_refined_cosine_error": max(run.refined_cosine_error for run in own),
             "median_seconds": statistics.median(seconds),
             "most_seconds": max(seconds),
-            "plain_over_ours": yardstick / statistics.median(seconds),
+            "plain_over_ours": baseline / statistics.median(seconds),
         }
     return found
 
@@ -155,12 +149,13 @@ def main(
     Args:
         data: published orbits, or a file of that form.
         out: result file (JSON).
-        seeds, seeds_of_larger_spaces: runs in the 2x2-block space, and in each of the two others.
+        seeds: runs in the 2x2-block space.
+        seeds_of_larger_spaces: runs in each of the two others.
         first_seed: seeds count up from here; the settings were chosen on seeds below 100.
     """
     torch.set_num_threads(1)
     train, true = load_orbits(data).train, catalogue.by_name("4*so(2)")
-    stored = json.loads(out.read_text()) if out.exists() else {"runs": [], "plain_epoch_seconds": []}
+    stored = read_json(out) if out.exists() else {"runs": [], "plain_epoch_seconds": []}
     runs = [Run(**row) for row in stored["runs"]]
     epochs = stored["plain_epoch_seconds"]
     for space in SPACES:
@@ -177,15 +172,12 @@ def main(
 def _write(out: Path, data: Path, runs: list[Run], epochs: list[float]) -> None:
     plain = statistics.median(epochs) * EPOCHS
     content = {
-        "command": f"python benchmarks/liegan.py --data {data.name} --out {out}",
-        "environment": environment(),
         "plain_run_seconds": plain,
         "summary": summary(runs, plain),
         "plain_epoch_seconds": epochs,
-        "runs": [asdict(run) for run in runs],
+        "runs": runs,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n")
+    write_result(out, content, f"--data {data.name}")
 
 
 if __name__ == "__main__":

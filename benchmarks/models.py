@@ -1,4 +1,4 @@
-"""Equivariant models beside plain peers: python benchmarks/models.py [out.json].
+"""Equivariant models beside plain peers: python benchmarks/models.py --out results/benchmarks/models.json.
 
 Solver: seconds, dimension and residual of each null space. EMLP: training step and evaluation against a plain
 network of the same widths, output size at the start, memory. LieGNN: training step and peak memory against the
@@ -11,14 +11,15 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cyclopts
 import torch
+from common import least_seconds, timed, write_result
 from plain_block import PlainLieGNN, complete_edges
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -26,7 +27,6 @@ from torch.nn.functional import cross_entropy
 from equivariant import EMLP, LieAlgebra, LieGNN, Rep, Scalar, T, V, catalogue, equivariant_maps
 from equivariant.expm import closed_form, elements, exponential
 from equivariant.interop import to_emlp
-from tasks.common.results import environment
 
 SEED, WIDTH = 0, 384
 SPACES = [
@@ -50,17 +50,6 @@ NETWORKS = [
 CLOUDS = [(16, 25, 72), (16, 50, 72), (16, 100, 72), (16, 50, 36), (16, 50, 144), (4, 50, 72), (64, 50, 72)]
 
 
-def least_seconds(action: Callable[[], Any], repeats: int = 5) -> float:
-    """Processor seconds of the fastest of several calls, after one to warm up."""
-    action()
-    measured = []
-    for _ in range(repeats):
-        begun = time.process_time()
-        action()
-        measured.append(time.process_time() - begun)
-    return min(measured)
-
-
 def megabytes() -> float:
     """Peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -70,8 +59,8 @@ def solver(name: str, order: int, noise: float) -> dict[str, Any]:
     """The invariants of T(order)."""
     algebra = catalogue.by_name(name)
     generator = torch.Generator().manual_seed(SEED)
-    wobble = torch.randn(algebra.basis.shape, generator=generator, dtype=torch.float64)
-    noisy = LieAlgebra(algebra.basis + noise * wobble)
+    errors = torch.randn(algebra.basis.shape, generator=generator, dtype=torch.float64)
+    noisy = LieAlgebra(algebra.basis + noise * errors, provenance={"method": "noise"})
     found = equivariant_maps(Scalar, T(order), noisy)
     seconds = least_seconds(lambda: equivariant_maps(Scalar, T(order), noisy), repeats=2)
     evidence = {"dim": found.dim, "residual": found.residual, "gap": found.gap}
@@ -91,9 +80,9 @@ def network(name: str, batch: int) -> dict[str, Any]:
     torch.manual_seed(SEED)
     algebra, rep = catalogue.by_name(name), Rep.parse("5*V")
     size = rep.size(algebra.dim)
-    begun, before = time.process_time(), megabytes()
-    net = EMLP(rep, rep, algebra, hidden=WIDTH)
-    build, peer = time.process_time() - begun, plain_network(size, WIDTH)
+    before = megabytes()
+    net, build = timed(lambda: EMLP(rep, rep, algebra, hidden=WIDTH))
+    peer = plain_network(size, WIDTH)
     x = torch.randn(batch, size)
     row: dict[str, Any] = {"algebra": name, "batch": batch, "build_seconds": build}
     row |= {"start": float(net(x).std()), "plain_start": float(peer(x).std())}
@@ -195,16 +184,31 @@ def closed_forms(name: str, dtype: str) -> dict[str, Any]:
 
 def fresh(part: str, *arguments: object) -> dict[str, Any]:
     """One measurement in a new process."""
-    command = [sys.executable, __file__, part, json.dumps(arguments)]
+    command = [sys.executable, __file__, "--part", part, "--arguments", json.dumps(arguments)]
     return json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     )
 
 
-def main(out: Path) -> None:
-    """Measure everything and write it."""
-    result: dict[str, Any] = {"environment": environment(), "seed": SEED, "threads": 1}
-    result["gpu"] = "not measured: no GPU was at hand"
+PARTS = {f.__name__: f for f in (solver, network, published, cloud, exponentials, closed_forms)}
+
+
+def main(
+    out: Path = Path("results/benchmarks/models.json"), *, part: str | None = None, arguments: str = "[]"
+) -> None:
+    """Measure everything and write it.
+
+    Args:
+        out: result file (JSON).
+        part: measure one part only, in this process, and print it: solver, network, published, cloud,
+            exponentials or closed_forms.
+        arguments: of the part, a JSON list.
+    """
+    torch.set_num_threads(1)
+    if part is not None:
+        print(json.dumps(PARTS[part](*json.loads(arguments))))
+        return
+    result: dict[str, Any] = {"seed": SEED, "threads": 1, "gpu": "not measured: no GPU was at hand"}
     result["solver"] = [fresh("solver", *space, noise) for space in SPACES for noise in (0.0, 1e-2)]
     result["emlp"] = [fresh("network", *network) for network in NETWORKS]
     if find_spec("emlp"):
@@ -218,14 +222,8 @@ def main(out: Path) -> None:
         for name in ("so(2)", "so(3)", "so(1,3)", "4*so(2)", "so(4)")
         for dtype in ("float32", "float64")
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(out, result)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    parts = {f.__name__: f for f in (solver, network, published, cloud, exponentials, closed_forms)}
-    if len(sys.argv) > 2:
-        print(json.dumps(parts[sys.argv[1]](*json.loads(sys.argv[2]))))
-    else:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "results/benchmarks/models.json"))
+    cyclopts.run(main)

@@ -1,4 +1,4 @@
-"""The yardstick: LorentzNet's network as the papers describe it, written plainly with gathers and ``index_add_``."""
+"""The baseline: LorentzNet's network as the papers describe it, written plainly with gathers and ``index_add_``."""
 
 import torch
 from torch import Tensor, nn

@@ -1,69 +1,63 @@
-"""Pictures of results/benchmarks/models.json: python benchmarks/plots.py [models.json] [models.png]."""
+"""Figure of the benchmark of models: python benchmarks/plots.py --source results/benchmarks/models.json."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+import cyclopts
 from matplotlib.axes import Axes
 
-OURS, PLAIN = "#1b6ca8", "#b0b0b0"
+from tasks.common.files import read_json
+from tasks.common.plots import panels, save_figure
+
+OURS, DENSE, PLAIN = "#1b6ca8", "#7fb3d5", "#b0b0b0"
+SIZES = {"batch": 16, "nodes": 50, "hidden": 72}  # what is not varied
 
 
-def main(source: Path, target: Path) -> None:
-    """Cost of LieGNN against nodes, width and batch; and EMLP against a plain network."""
-    result = json.loads(source.read_text())
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), constrained_layout=True)
-    for axis, key, fixed in zip(
-        axes, ("nodes", "hidden", "batch"), ({16, 72}, {16, 50}, {50, 72}), strict=False
-    ):
-        clouds(axis, result["liegnn"], key, fixed)
-    networks(axes[3], result["emlp"])
-    axes[0].set_ylabel("training step [s]")
-    axes[0].legend(frameon=False)
-    figure.savefig(target, dpi=150)
-
-
-def clouds(axis: Axes, rows: list[dict[str, Any]], key: str, fixed: set[int]) -> None:
-    """Seconds of a step where the two other sizes are as said."""
-    others = [name for name in ("batch", "nodes", "hidden") if name != key]
-    for kind, colour in (("plain", PLAIN), ("ours", OURS)):
-        chosen = [r for r in rows if r["kind"] == kind and {r[name] for name in others} == fixed]
-        chosen.sort(key=lambda r: r[key])
-        label = "LieGNN" if kind == "ours" else "written plainly"
-        axis.plot([r[key] for r in chosen], [r["seconds"] for r in chosen], "o-", color=colour, label=label)
-    title = ", ".join(f"{name} {size}" for name, size in _fixed(rows, others, fixed))
-    axis.set(xscale="log", yscale="log", xlabel=key, title=title)
-    sizes = sorted({r[key] for r in rows if {r[name] for name in others} == fixed})
-    axis.set_xticks(sizes, [str(size) for size in sizes])
-    axis.set_yticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+def draw_clouds(axis: Axes, rows: list[dict[str, Any]], key: str) -> None:
+    """Seconds of a training step against one size."""
+    fixed = {name: size for name, size in SIZES.items() if name != key}
+    for kind, label, colour in (("plain", "written plainly", PLAIN), ("ours", "LieGNN", OURS)):
+        chosen = [r for r in rows if r["kind"] == kind and all(r[name] == fixed[name] for name in fixed)]
+        points = sorted((r[key], r["seconds"]) for r in chosen)
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, label=label)
+    axis.set(xscale="log", yscale="log", xlabel=key, title=", ".join(f"{n} {s}" for n, s in fixed.items()))
+    axis.set_xticks([size for size, _ in points], [str(size) for size, _ in points])
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10]
+    axis.set_yticks(ticks, map(str, ticks))
     axis.minorticks_off()
 
 
-def _fixed(rows: list[dict[str, Any]], names: list[str], fixed: set[int]) -> list[tuple[str, int]]:
-    row = next(r for r in rows if {r[name] for name in names} == fixed)
-    return [(name, row[name]) for name in names]
-
-
-def networks(axis: Axes, rows: list[dict[str, Any]]) -> None:
-    """Step and evaluation over those of a plain network of the same widths."""
+def draw_networks(axis: Axes, rows: list[dict[str, Any]]) -> None:
+    """Training step and evaluation over those of a plain network of the same widths."""
+    for shift, key, label, colour in (
+        (-0.2, "step_ratio", "training step", OURS),
+        (0.2, "evaluation_ratio", "evaluation (dense copy)", DENSE),
+    ):
+        places = [i + shift for i in range(len(rows))]
+        axis.bar(places, [row[key] for row in rows], 0.4, color=colour, label=label)
+    axis.axhline(1, color=PLAIN, label="plain")
     labels = [f"{row['algebra']}, {row['batch']}" for row in rows]
-    for shift, key, colour in ((-0.2, "step_ratio", OURS), (0.2, "evaluation_ratio", "#7fb3d5")):
-        axis.bar(
-            [i + shift for i in range(len(rows))], [row[key] for row in rows], 0.4, color=colour, label=key
-        )
-    axis.axhline(1, color=PLAIN)
     axis.set_xticks(range(len(rows)), labels, rotation=60, ha="right", fontsize=7)
-    axis.set_title("EMLP over a plain network")
-    axis.set_ylim(0, 4)
-    axis.legend(["plain", "training step", "evaluation (dense copy)"], frameon=False, fontsize=7)
+    axis.set(title="EMLP over a plain network", ylim=(0, 4))
+    axis.legend(frameon=False, fontsize=7)
+
+
+def main(source: Path = Path("results/benchmarks/models.json"), *, target: Path | None = None) -> None:
+    """Cost of LieGNN against nodes, width and batch; and EMLP against a plain network.
+
+    Args:
+        source: result file of ``benchmarks/models.py``.
+        target: the figure; by default beside the source.
+    """
+    result = read_json(source)
+    figure, axes = panels(4, width=3.25, height=3.2)
+    for axis, key in zip(axes[:3], ("nodes", "hidden", "batch"), strict=True):
+        draw_clouds(axis, result["liegnn"], key)
+    axes[0].set_ylabel("training step [s]")
+    axes[0].legend(frameon=False)
+    draw_networks(axes[3], result["emlp"])
+    save_figure(figure, target or source.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    paths = [Path(argument) for argument in sys.argv[1:]]
-    source = paths[0] if paths else Path("results/benchmarks/models.json")
-    main(source, paths[1] if len(paths) > 1 else source.with_suffix(".png"))
+    cyclopts.run(main)

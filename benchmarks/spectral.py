@@ -3,24 +3,22 @@
     python benchmarks/spectral.py --orbits two_body_orbits.npz --jets jets_15k.npz --out results/spectral.json
 
 Orbits: |cosine| of the span found with the true rotation, on the span of the data. Jets: the leading
-constituents without their labels, so what is asked is which linear maps keep the support of the constituents
-(the light cone); the principal angles to so(1,3) with and without scaling, and the invariant metric's |cosine|
-with Minkowski's. The truth enters the report only. Seconds are processor seconds of one thread.
+constituents without their labels, so the question is which linear maps leave the support of the constituents (the
+light cone) invariant; the principal angles to so(1,3) with and without scaling, and the |cosine| of the invariant
+metric with Minkowski's. The truth enters the report only. Seconds are processor seconds of one thread.
 """
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import torch
+from common import timed, write_result
 from torch import Tensor
 
 from discover import Spectral, refine
 from equivariant import catalogue, cosine
 from equivariant.compare import subspace_error
-from tasks.common.results import environment
 from tasks.top_tagging.data.shards import load_jets
 from tasks.top_tagging.discovery.jet_algebra import discovered_metric, minkowski_cosine
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
@@ -30,9 +28,9 @@ def on_orbits(train: Tensor, seed: int) -> dict[str, Any]:
     """One step in, one step out, the free 8 x 8 search space."""
     x, y = pairs(train)
     trajectory = torch.arange(len(train)).repeat_interleave(train.shape[1] - 1)
-    begun = time.process_time()
-    estimator = Spectral(seed=seed, progress=False).fit(x, y, coordinates=COLUMNS, groups=trajectory)
-    seconds = time.process_time() - begun
+    estimator, seconds = timed(
+        lambda: Spectral(seed=seed, progress=False).fit(x, y, coordinates=COLUMNS, groups=trajectory)
+    )
     true = catalogue.by_name("4*so(2)")
     verdict = estimator.verdict_
     return _common(estimator, seed, seconds) | {
@@ -47,11 +45,8 @@ def on_orbits(train: Tensor, seed: int) -> dict[str, Any]:
 def on_jets(vectors: Tensor, seed: int) -> dict[str, Any]:
     """The leading constituents (n, m, 4) of each jet, E, px, py, pz [GeV]; no labels."""
     lorentz = catalogue.lorentz()
-    begun = time.process_time()
-    estimator = Spectral(seed=seed, progress=False, evaluation_steps=200).fit(
-        vectors, coordinates=lorentz.coordinates
-    )
-    seconds = time.process_time() - begun
+    method = Spectral(seed=seed, progress=False, evaluation_steps=200)
+    estimator, seconds = timed(lambda: method.fit(vectors, coordinates=lorentz.coordinates))
     whole = catalogue.union(lorentz, catalogue.scaling(4))
     found = estimator.algebra_
     return _common(estimator, seed, seconds) | {
@@ -91,13 +86,10 @@ def main(
     sample = sample[sample.counts >= leading].leading(leading)
     vectors = sample.p4().reshape(len(sample), leading, 4)
     content = {
-        "command": f"python benchmarks/spectral.py --orbits {orbits.name} --jets {jets.name} --out {out}",
-        "environment": environment(),
         "orbits": [on_orbits(train, seed) for seed in range(first_seed, first_seed + seeds)],
         "jets": [on_jets(vectors, seed) for seed in range(first_seed, first_seed + seeds)],
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n")
+    write_result(out, content, f"--orbits {orbits.name}", f"--jets {jets.name}")
 
 
 if __name__ == "__main__":

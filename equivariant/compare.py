@@ -79,9 +79,9 @@ def data_span(data: Tensor, rtol: float = 1e-6) -> DataSpan:
         >>> data_span(torch.eye(3)[:2]).basis.shape
         torch.Size([2, 3])
     """
-    rows = data.detach().reshape(-1, data.shape[-1]).double() if data.numel() else data
-    if not data.ndim or len(rows) == 0 or not torch.isfinite(rows).all():
+    if data.ndim == 0 or data.numel() == 0 or not torch.isfinite(data).all():
         raise ValueError(f"data must be finite rows of shape (n, k) with n > 0, got {tuple(data.shape)}")
+    rows = data.detach().reshape(-1, data.shape[-1]).double()
     values, vectors = _row_space(rows)
     rank = int((values > rtol * values.max()).sum()) if values.max() > 0 else 0
     return DataSpan(basis=vectors[:rank], singular_values=values, rank=rank)
