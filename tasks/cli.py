@@ -25,7 +25,13 @@ log = logging.getLogger(__name__)
 
 app = App(
     name="liesmith",
-    help="Data in; the Lie algebra of its symmetries out; models that obey it, trained and measured.",
+    help="Data go in; the Lie algebra of their symmetries and equivariant models come out.",
+    help_format="plaintext",  # markdown would swallow the * of 5*V
+    help_epilogue="""Start here:
+  liesmith two-body --quick            a symmetry of orbits in half a minute
+  liesmith discover table.csv --y t    a symmetry of your own table
+  liesmith show algebra.safetensors    the matrices of an algebra
+  liesmith COMMAND --help              an example and all options""",
     version=version("liesmith"),
     suppress_keyboard_interrupt=False,
 )
@@ -37,10 +43,12 @@ def two_body(
     *,
     quick: bool = False,
 ) -> None:
-    """The whole way on orbits: discover the rotation, refine it, put it into models, compare them.
+    """Orbits end to end: discover the rotation, refine it, build models with it, compare them with plain ones.
+
+    Example: liesmith two-body --seeds 3 --out runs/orbits
 
     Args:
-        quick: our architectures, minutes; the default, against --paper.
+        quick: half a minute: fewer orbits and steps where they are not given; figures only show that it works.
     """
     from tasks.common.plots import save_figure
     from tasks.two_body.report import COLUMNS, draw_overview, write_two_body_report
@@ -48,6 +56,8 @@ def two_body(
     study = study or TwoBody()
     if quick and study.paper:
         raise ValueError("--quick and --paper exclude each other; give one")
+    if quick:
+        study = study.quick()
     results = study.run()
     write_two_body_report(study.out / "report.html", results, study.config(), study.warning)
     save_figure(draw_overview(results), study.out / "overview.png")
@@ -56,13 +66,19 @@ def two_body(
 
 @app.command(name="jets")
 def jets(generator: Annotated[JetGenerator, Parameter(name="*")]) -> None:
-    """Generate top and QCD jets in shards (extra ``jets``); a run that was stopped goes on where it was."""
+    """Generate top and QCD jets in shards (extra jets); a run that was stopped is resumed.
+
+    Example: liesmith jets --out jets --shards 0..9
+    """
     generator.run()
 
 
 @app.command(name="top-tagging")
 def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None) -> None:
-    """Tell top jets from QCD jets: discover a metric, train taggers with it and without, compare them."""
+    """Top tagging: discover a metric in jets, train taggers with it and without, compare them.
+
+    Example: liesmith top-tagging --jets jets --quick
+    """
     from tasks.top_tagging.results import tagger_table
 
     study = study or TopTagging()
@@ -73,6 +89,8 @@ def top_tagging(study: Annotated[TopTagging | None, Parameter(name="*")] = None)
 @app.command(name="latent")
 def latent(system: str, study: Annotated[LatentStudy | None, Parameter(name="*")] = None) -> None:
     """Find a symmetry that is linear in a learned latent space, and the equation of motion there.
+
+    Example: liesmith latent pendulum --quick
 
     Args:
         system: reaction-diffusion, reaction-diffusion-3d, pendulum, lotka-volterra, double-bump or rotating-object.
@@ -91,23 +109,26 @@ def latent(system: str, study: Annotated[LatentStudy | None, Parameter(name="*")
 def discover(file: Path, discovery: Annotated[Discovery | None, Parameter(name="*")] = None) -> None:
     """Look for linear symmetries in FILE (.npz, .npy, .csv, .safetensors).
 
+    Example: liesmith discover table.csv --x x,y,z --y energy --y-rep Scalar
+
     Args:
         file: the data; rows are samples, columns are named where the format has names.
     """
     discovery = discovery or Discovery()
     estimator, refinement = discovery.run(file)
     folder = discovery.folder(file)
-    print(
-        f"{estimator.verdict_ or NOTHING}\n\n{refinement}\n\nEverything is in {folder}; read {folder}/report.html."
-    )
+    verdict = NOTHING if estimator.verdict_ is None else estimator.verdict_
+    print(f"{verdict}\n\n{refinement}\n\nEverything is in {folder}; read {folder}/report.html.")
 
 
 @app.command(name="show")
 def show(file: Path, options: Annotated[Show | None, Parameter(name="*")] = None) -> None:
     """Print and draw the algebra in FILE: matrices, spectrum, name, data before and after g.
 
+    Example: liesmith show runs/discover-table/algebra.safetensors --data table.csv --x x,y,z
+
     Args:
-        file: an algebra that ``discover``, ``two-body`` or ``LieAlgebra.save`` wrote.
+        file: an algebra that discover, two-body or LieAlgebra.save wrote.
     """
     print((options or Show()).run(file))
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -166,6 +167,7 @@ class RunFolder:
         self.path, self.settings = Path(path), to_plain(settings)
         self.overwrite, self.shared = overwrite, shared
         self.products = (*PRODUCTS, *products)
+        self._new = False
 
     def __enter__(self) -> Path:
         """Lock the folder and see whose it is.
@@ -195,7 +197,14 @@ class RunFolder:
             raise
         return self.path
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        """Unlock; a run that was refused before it wrote anything leaves no trace."""
+        left = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if error and self._new and not self.shared and left <= {ABOUT, LOCK}:
+            for name in left:
+                (self.path / name).unlink()
+            with suppress(OSError):  # such as the working directory
+                self.path.rmdir()
         self._lock.close()
 
     def _acquire(self) -> bool:
@@ -231,6 +240,7 @@ class RunFolder:
                 raise ValueError(
                     f"{self.path} holds the results of a run that did not say its settings; {hint}"
                 )
+            self._new = True
             write_json(about, {"settings": self.settings, "digest": fingerprint(self.settings)})
             return
         before = read_json(about, "run file").get("settings", {})

@@ -34,6 +34,7 @@ __all__ = [
     "algebra_in_words",
     "algebra_section",
     "draw_curves",
+    "symmetry_headline",
     "verdict_in_words",
     "write_report",
 ]
@@ -61,10 +62,12 @@ class Picture:
     Args:
         figure: of matplotlib, or the content of a GIF file.
         caption: one or two sentences.
+        narrow: the same for narrow screens, if ``figure`` would be too small there.
     """
 
     figure: "Figure | bytes"
     caption: str
+    narrow: "Figure | None" = None
 
     @property
     def wide(self) -> bool:
@@ -180,6 +183,26 @@ def algebra_in_words(algebra: LieAlgebra, data: "Tensor | None" = None) -> str:
     return text[0].upper() + text[1:]
 
 
+def symmetry_headline(
+    algebra: LieAlgebra, verdict: Verdict | None, picture: Picture, data: "Tensor | None" = None, **more: str
+) -> Headline:
+    """The headline of a discovered symmetry.
+
+    Args:
+        algebra: refined.
+        verdict: of held-out data; None where nothing was found.
+        picture: the one that shows it.
+        data: points (..., k) on whose span the algebra is named.
+        **more: ``gain`` and ``warning`` of the headline.
+
+    Returns:
+        The headline; an algebra whose verdict has not passed is called a candidate.
+    """
+    words, passed = algebra_in_words(algebra, data), verdict is not None and verdict.passed
+    found = words if passed or verdict is None else f"Not established: {words[0].lower()}{words[1:]}"
+    return Headline(found=found, sure=verdict_in_words(verdict), picture=picture, passed=passed, **more)
+
+
 def verdict_in_words(verdict: Verdict | None) -> str:
     """How sure a symmetry is, in plain words.
 
@@ -192,7 +215,7 @@ def verdict_in_words(verdict: Verdict | None) -> str:
     if verdict is None:
         return "Nothing was tested on held-out data."
     if not verdict.passed:
-        return str(verdict).split(". ")[0] + "."
+        return "Held-out data do not show this symmetry: do not use it without more evidence."
     invariant = verdict.distribution == "holds"
     critic = f"a critic tells transformed from original data with AUC {verdict.auc.value:.2f} (chance 0.5)"
     if verdict.equivariance_error is None:
@@ -268,19 +291,25 @@ def _rendered(section: Section, number: "count[int]") -> dict[str, Any]:
 
 
 def _drawn(picture: Picture, number: "count[int]") -> dict[str, Any]:
-    """A picture as inline SVG; its inner names are made its own, since one page holds many."""
-    label = re.sub(r'[<>&"]', "", picture.caption)
+    """A picture as HTML, and its version for narrow screens, if any."""
+    narrow = picture.narrow and _svg(picture.narrow, picture.caption, number)
     if isinstance(picture.figure, bytes):
         source = f"data:image/gif;base64,{base64.b64encode(picture.figure).decode()}"
-        return {
-            "svg": f'<img alt="{label}" src="{source}">',
-            "caption": picture.caption,
-            "wide": picture.wide,
-        }
+        svg = f'<img alt="{_label(picture.caption)}" src="{source}">'
+    else:
+        svg = _svg(picture.figure, picture.caption, number)
+    return {"svg": svg, "caption": picture.caption, "wide": picture.wide, "narrow": narrow}
+
+
+def _label(caption: str) -> str:
+    return re.sub(r'[<>&"]', "", caption)
+
+
+def _svg(figure: "Figure", caption: str, number: "count[int]") -> str:
+    """A figure as inline SVG; its inner names are made its own, since one page holds many."""
     buffer = io.StringIO()
-    picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>p{next(number)}-", text)
-    svg = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    return {"svg": svg, "caption": picture.caption, "wide": picture.wide}
+    return text.replace("<svg", f'<svg role="img" aria-label="{_label(caption)}"', 1)

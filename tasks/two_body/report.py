@@ -8,13 +8,11 @@ import torch
 from discover.algebra.draw import COLOURS, INK, QUIET
 from tasks.common.plots import draw_matrix, draw_spreads, legend, panels
 from tasks.common.report import (
-    Headline,
     Picture,
     Section,
-    algebra_in_words,
     algebra_section,
     draw_curves,
-    verdict_in_words,
+    symmetry_headline,
     write_report,
 )
 from tasks.common.results import Column, ResultTable, Summary, environment
@@ -35,8 +33,8 @@ COLUMNS = (
 )
 SYMMETRY_COLOURS = {"none": INK, "discovered": COLOURS[1], "refined": COLOURS[0], "true": COLOURS[2]}
 OVERVIEW = (
-    "Left: the generator L as it was learned. Middle: orbits of body 1 and what exp(w L) makes of them. Right: errors "
-    "of forecasters on test orbits, which start at angles that no training orbit starts at."
+    "The generator L as it was learned; orbits of body 1 before and after exp(w L); errors of forecasters on "
+    "test orbits, which start at angles that no training orbit starts at."
 )
 
 
@@ -52,34 +50,33 @@ def write_two_body_report(
         warning: that it was a small run.
     """
     first, orbits = results.discoveries[0], results.orbits
-    verdict = first.verdict
+    picture = Picture(
+        figure=draw_overview(results), caption=OVERVIEW, narrow=draw_overview(results, columns=1)
+    )
     write_report(
         path,
         title="Two bodies: discovered symmetry and forecasts",
         lead=f"{len(orbits.train)} training orbits from {orbits.source}.",
-        headline=Headline(
-            found=algebra_in_words(first.refined, first.data),
-            sure=verdict_in_words(verdict),
-            gain=_gain(results.table),
-            picture=Picture(figure=draw_overview(results), caption=OVERVIEW),
-            passed=verdict is not None and verdict.passed,
-            warning=warning,
+        headline=symmetry_headline(
+            first.refined, first.verdict, picture, first.data, gain=_gain(results.table), warning=warning
         ),
         sections=[_models(results), _symmetry(first, results), _training(first, results)],
         details={"settings": config, "environment": environment(), "data": orbits.digest},
     )
 
 
-def draw_overview(results: TwoBodyResults) -> "Figure":
+def draw_overview(results: TwoBodyResults, columns: int = 3) -> "Figure":
     """Three panels; there must be at least one discovery and one row.
 
     Args:
         results: of the run.
+        columns: panels side by side, 3 or 1.
 
     Returns:
         The figure.
     """
-    figure, (generator, orbits, errors) = panels(3, width=3.6, height=3.5, width_ratios=(1, 1, 1.5))
+    ratios = (1, 1, 1.5) if columns == 3 else None
+    figure, (generator, orbits, errors) = panels(3, columns, height=3.5, width_ratios=ratios)
     first = results.discoveries[0]
     if first.raw.n_generators:
         draw_matrix(generator, first.raw.basis[0], first.raw.coordinates, rotation=60)

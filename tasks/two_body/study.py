@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,16 @@ class TwoBody:
         seed: the first seed.
         seeds: how many runs of discovery and models.
         paper: the published architectures and schedules (long) instead of ours.
-        search_space: of the generators, "blocks:2", "free", or groups such as "0,1,4,5|2,3,6,7".
-        discovery_steps: at most so many steps of adversarial training.
-        past: steps that go into a forecaster.
-        future: steps that come out.
+        search_space: of the generators: "blocks:2", "free", or groups of coordinates that mix such as
+            "0,1,4,5|2,3,6,7".
+        discovery_steps: most steps of adversarial training.
+        past: steps of the input of a forecaster.
+        future: steps of its output.
         steps: training steps of every model; the recipe's own number when left out.
-        smoothing: ridge of the linear forecast over the time axis that our models correct.
+        smoothing: ridge penalty of the linear forecast over the time axis that our models correct.
         n_train: simulated training orbits.
         n_test: simulated test orbits.
-        progress: show bars.
+        progress: show progress bars.
     """
 
     data: Path | None = None
@@ -98,6 +99,13 @@ class TwoBody:
         if self.data is None and min(self.n_train, self.n_test) < type(self).n_train:
             small = True
         return "A small run: its figures show that everything works, not how well." if small else ""
+
+    def quick(self) -> "TwoBody":
+        """The same study with fewer orbits and steps where they are left at their defaults."""
+        small = {"n_train": 300, "n_test": 100, "discovery_steps": 1200, "steps": 300}
+        return replace(
+            self, **{name: n for name, n in small.items() if getattr(self, name) == getattr(type(self), name)}
+        )
 
     def config(self) -> dict[str, Any]:
         """Every setting that decides a figure, as ``json`` can write it."""

@@ -15,12 +15,10 @@ from tasks.common.columns import DataFile
 from tasks.common.files import RunFolder, write_json
 from tasks.common.plots import draw_curves
 from tasks.common.report import (
-    Headline,
     Picture,
     Section,
-    algebra_in_words,
     algebra_section,
-    verdict_in_words,
+    symmetry_headline,
     write_report,
 )
 from tasks.common.results import environment
@@ -172,11 +170,11 @@ class Discovery:
             folder / "report.html",
             f"Symmetries of {path.name}",
             f"{len(vectors)} samples, method {self.method}.",
-            headline=Headline(
-                found=algebra_in_words(refined, vectors),
-                sure=verdict_in_words(verdict),
-                picture=Picture(figure=action, caption=ACTION.format(columns=columns)),
-                passed=verdict is not None and verdict.passed,
+            headline=symmetry_headline(
+                refined,
+                verdict,
+                Picture(figure=action, caption=ACTION.format(columns=columns)),
+                vectors,
                 warning=f"A short run of at most {self.steps} steps." if small else "",
             ),
             sections=[

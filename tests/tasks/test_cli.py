@@ -81,7 +81,7 @@ def test_two_body_results_can_be_judged(two_body_run):
 
 def test_the_report_stands_alone(two_body_run):
     page = (two_body_run / "report.html").read_text()
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 8
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page.replace("xlink:", ""))
     assert "@import" not in page
     assert "<script" not in page
@@ -189,7 +189,7 @@ BAD = {
     "wrong search space": (["discover", "good.npy", "--search-space", "blocks:3"], "blocks:3|search_space"),
     "a distribution of steps": (
         ["discover", "good.npy", "--method", "spectral", "--distribution", "integer"],
-        "continuous",
+        "distribution normal",
     ),
     "unknown distribution": (["discover", "good.npy", "--distribution", "cauchy"], "cauchy"),
     "no trajectories": (["discover", "good.npy", "--next-step"], "trajectories"),
@@ -229,3 +229,59 @@ def test_help_and_version(run):
     assert code == 0
     assert all(flag in out for flag in ("--data", "--paper", "--quick", "--search-space", "--seeds"))
     assert run("--version")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["two-body", "discover", "show", "latent", "top-tagging", "jets"])
+def test_every_help_shows_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: liesmith {command} " in out
+
+
+def test_help_shows_representations_as_they_are_typed(run):
+    assert '"5*V"' in run("discover", "--help")[1]
+
+
+def test_the_command_alone_shows_the_way(run):
+    code, out, _ = run()
+    assert code == 0
+    assert "liesmith two-body --quick" in out
+
+
+def test_a_quick_study_keeps_what_was_given():
+    quick = TwoBody(steps=7, seed=3).quick()
+    assert (quick.steps, quick.seed, quick.n_train) == (7, 3, 300)
+    assert quick.warning
+    assert not TwoBody().warning
+
+
+def test_one_past_step_is_enough(run):
+    code, out, err = run("two-body", "--past", 1, "--n-train", 12, "--n-test", 4, "--discovery-steps", 20,
+                         "--steps", 3, "--no-progress", "--out", "one")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "EMLP" in out
+
+
+def test_windows_longer_than_the_orbits_are_refused_before_any_work(run, tmp_path):
+    code, _, err = run("two-body", "--past", 15, "--future", 15, "--n-train", 4, "--n-test", 4)
+    assert code == 2
+    assert "windows" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_refused_run_does_not_claim_its_folder(run, tmp_path):
+    np.save(tmp_path / "good.npy", np.random.default_rng(0).normal(size=(50, 4)))
+    assert run("discover", "good.npy", "--x-rep", "3*V")[0] == 2
+    assert not (tmp_path / "runs" / "discover-good").exists()
+
+
+def test_other_data_in_the_same_folder_are_refused_unless_overwritten(run, tmp_path):
+    random = np.random.default_rng(0)
+    arguments = ["discover", "a.npy", "--steps", 20, "--no-progress"]
+    np.save(tmp_path / "a.npy", random.normal(size=(50, 2)))
+    assert run(*arguments)[0] == 0
+    np.save(tmp_path / "a.npy", random.normal(size=(50, 2)))
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "another run (data_digest" in err
+    assert run(*arguments, "--overwrite")[0] == 0

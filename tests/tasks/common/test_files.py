@@ -80,6 +80,23 @@ def test_results_of_a_run_without_settings_are_not_replaced(tmp_path):
         pass
 
 
+def fail(folder, wrote):
+    with RunFolder(folder, {"seed": 0}) as path:
+        if wrote:
+            (path / "checkpoints").mkdir()
+        raise ValueError("refused")
+
+
+def test_a_run_that_is_refused_before_it_wrote_anything_leaves_no_trace(tmp_path):
+    with pytest.raises(ValueError, match="refused"):
+        fail(tmp_path / "run", wrote=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="refused"):
+        fail(tmp_path / "run", wrote=True)
+    with pytest.raises(ValueError, match="another run"), RunFolder(tmp_path / "run", {"seed": 1}):
+        pass
+
+
 HOLD = """
 import sys
 from tasks.common.files import RunFolder
