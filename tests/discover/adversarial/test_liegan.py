@@ -10,7 +10,7 @@ from discover.data.search_space import SearchSpace
 from equivariant import CoefficientDistribution, LieAlgebra, catalogue, compare, cosine
 from equivariant.rep import Scalar, V
 
-QUICK = {"steps": 900, "cooldown": 400, "progress": False, "evaluation_steps": 600}
+QUICK = {"steps": 600, "cooldown": 300, "progress": False, "evaluation_steps": 400}
 BRIEF = {"progress": False, "evaluation_steps": 10}
 
 
