@@ -17,18 +17,9 @@ from discover.latent.symmetry import LatentSymmetry
 from tasks.latent.data import Trajectories
 
 __all__ = [
-    "FITTED",
-    "ForecastResult",
-    "boundary",
-    "encode_all",
-    "find_equation",
-    "forecast_first",
-    "forecast_refined",
-    "latent_motion",
-    "refine_on_all",
-    "refine_on_first_part",
-    "stride",
-]
+    "FITTED", "ForecastResult", "boundary", "encode_all", "find_equation", "forecast_first",
+    "forecast_refined", "latent_motion", "refine_on_all", "refine_on_first_part",
+]  # fmt: skip
 
 MAX_POINTS = 20_000  # that an equation is fitted to
 CHUNK = 512
@@ -100,10 +91,12 @@ class ForecastResult:
 
     Args:
         measures: by name.
-        curves: errors (T,) against time, by method.
+        times: (T,), of the curves.
+        curves: errors (T,), by method.
     """
 
     measures: Measures
+    times: Tensor
     curves: dict[str, Tensor]
 
 
@@ -124,6 +117,7 @@ def forecast_first(autoencoder: EncoderDecoder, equation: Equation, data: Trajec
         which are equal on a closed orbit.
     """
     x, times = _snapshots(data, 1)
+    shown = slice(None, None, _stride(data))
     measures: Measures = {}
     curves: dict[str, Tensor] = {}
     for method in METHODS:
@@ -134,14 +128,14 @@ def forecast_first(autoencoder: EncoderDecoder, equation: Equation, data: Trajec
             f"forecast_largest{suffix}": float(result.error.max()),
             f"forecast_left{suffix}": result.left,
         }
-        curves[method] = result.error[:: stride(data)].clone()
-        curves["reconstruction"] = result.reconstruction_error[:: stride(data)].clone()
+        curves[method] = result.error[shown].clone()
+        curves["reconstruction"] = result.reconstruction_error[shown].clone()
     radius, tenth = encode_all(autoencoder, x).double().norm(dim=1), max(1, len(x) // 10)
     measures |= {
         "radius_first": float(radius[:tenth].mean()),
         "radius_last": float(radius[-tenth:].mean()),
     }
-    return ForecastResult(measures=measures, curves=curves)
+    return ForecastResult(measures=measures, times=times[shown].clone(), curves=curves)
 
 
 def refine_on_first_part(
@@ -194,7 +188,7 @@ def forecast_refined(
         ``forecast_end_snapshot``: at the end, when started from the first snapshot; ``trajectory_error`` of the fit in
         the latent space, None where accurate integration disagrees.
     """
-    x, times = _snapshots(data, stride(data))
+    x, times = _snapshots(data, _stride(data))
     error = forecast(autoencoder, refined.equation, x, times, start=refined.starts[0]).error
     plain = forecast(autoencoder, refined.equation, x, times)
     seen, tenth = boundary(len(x)), max(1, len(x) // 10)
@@ -208,10 +202,10 @@ def forecast_refined(
         "forecast_end_snapshot": float(plain.error[-1]),
         "trajectory_error": refined.error_after if refined.is_consistent else None,
     }
-    return ForecastResult(measures=measures, curves={label: error})
+    return ForecastResult(measures=measures, times=times, curves={label: error})
 
 
-def stride(data: Trajectories) -> int:
+def _stride(data: Trajectories) -> int:
     """Number of snapshots from one point of a curve to the next."""
     return max(1, data.states.shape[1] // SHOWN)
 

@@ -8,34 +8,25 @@ import torch
 from torch import Tensor
 
 from discover.equations.equation import Equation
+from discover.equations.forecast import EncoderDecoder
 from discover.latent.frames import inner_product
 from discover.latent.symmetry import LatentSymmetry
 from equivariant import LieAlgebra
 
 __all__ = [
-    "LatentMap",
-    "equation_measures",
-    "equivariance_measures",
-    "generator_measures",
-    "isometry_measures",
-    "mean_square_root",
-    "orbit_measures",
-    "reconstruction_error",
-    "rotation_rate",
-]
+    "LatentMap", "equation_measures", "equivariance_measures", "generator_measures", "isometry_measures",
+    "mean_square_root", "orbit_measures", "reconstruction_error", "rotation_rate",
+]  # fmt: skip
 
 RANK = 0.02  # singular values below this fraction of the largest count as zero
 CHUNK = 1024  # snapshots at a time
 Measures = dict[str, float | None]
 
 
-class LatentMap(Protocol):
+class LatentMap(EncoderDecoder, Protocol):
     """An encoder, a decoder and an algebra between them, such as ``discover.LatentSymmetry``."""
 
     algebra: LieAlgebra
-
-    def encode(self, x: Tensor) -> Tensor: ...
-    def decode(self, z: Tensor) -> Tensor: ...
 
 
 def generator_measures(algebra: LieAlgebra) -> Measures:

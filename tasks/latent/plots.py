@@ -10,44 +10,33 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from discover.algebra.draw import COLOURS, QUIET
+from discover.algebra.draw import QUIET
+from discover.latent.symmetry import LatentSymmetry
 from tasks.common.plots import colour, legend, panels
 from tasks.latent.data import Trajectories
-from tasks.latent.metrics import LatentMap, rotation_rate
+from tasks.latent.metrics import rotation_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
-    "animate_orbit",
-    "draw_forecasts",
-    "draw_group_action",
-    "draw_latent_motion",
-    "draw_snapshot",
-    "period",
+    "animate_orbit", "draw_forecasts", "draw_group_action", "draw_latent_motion", "draw_snapshot", "period",
     "shortened",
-]
+]  # fmt: skip
 
 MAX_POINTS = 1500  # of a scatter plot
 MAX_ERROR = 10.0  # larger errors are drawn there
 
 
-def period(symmetry: LatentMap, generator: int = 0) -> float:
+def period(symmetry: LatentSymmetry, generator: int = 0) -> float:
     """The coefficient after which exp(w L) returns; 1 where L does not rotate."""
     rate = rotation_rate(symmetry.algebra, generator)
     return 2 * math.pi / rate if rate > 1e-6 else 1.0
 
 
-def elements(symmetry: LatentMap, amounts: Tensor, generator: int = 0) -> Tensor:
-    """exp(w L) for amounts w (n,) of one generator: (n, k, k), float32."""
-    w = torch.zeros(len(amounts), symmetry.algebra.n_generators, dtype=symmetry.algebra.basis.dtype)
-    w[:, generator] = amounts.to(w)
-    return symmetry.algebra.element(w).float()
-
-
 @torch.no_grad()
-def draw_latent_motion(symmetry: LatentMap, data: Trajectories, most: int = 8) -> "Figure":
+def draw_latent_motion(symmetry: LatentSymmetry, data: Trajectories, most: int = 8) -> "Figure":
     """Encoded trajectories.
 
     Args:
@@ -74,7 +63,7 @@ def draw_latent_motion(symmetry: LatentMap, data: Trajectories, most: int = 8) -
 
 @torch.no_grad()
 def draw_group_action(
-    symmetry: LatentMap,
+    symmetry: LatentSymmetry,
     data: Trajectories,
     energy: Callable[[Tensor], Tensor] | None,
     generator: int = 0,
@@ -98,9 +87,7 @@ def draw_group_action(
         return _draw_orbits(symmetry, flat[chosen[:MAX_POINTS]], energy, data.coordinates)
     x = flat[chosen[:3]]
     amounts = period(symmetry, generator) * torch.arange(5) / 4
-    moved = symmetry.decode(
-        torch.einsum("tij,nj->tni", elements(symmetry, amounts, generator), symmetry.encode(x))
-    )
+    moved = symmetry.flow(x, amounts, generator)
     figure, axes = panels(3 * 6, 6, width=1.5, height=1.5)
     titles = ["x", "psi(phi(x))", "1/4 period", "1/2", "3/4", "1 period"]
     for row in range(3):
@@ -124,7 +111,7 @@ def draw_snapshot(axis: "Axes", snapshot: Tensor, reference: Tensor | None = Non
     axis.set_xticks([])
     axis.set_yticks([])
     if snapshot.ndim == 1:
-        axis.plot(snapshot, color=COLOURS[0], lw=1.2)
+        axis.plot(snapshot, color=colour(0), lw=1.2)
         axis.set_ylim(
             low - 0.1 * (high - low), high + 0.5 * (high - low)
         )  # room for two bumps at one position
@@ -181,15 +168,14 @@ def _way_name(name: str, way: str) -> str:
 
 
 def _draw_orbits(
-    symmetry: LatentMap, x: Tensor, energy: Callable[[Tensor], Tensor] | None, names: Sequence[str]
+    symmetry: LatentSymmetry, x: Tensor, energy: Callable[[Tensor], Tensor] | None, names: Sequence[str]
 ) -> "Figure":
     """Orbits of the group in the plane of the data, and the energy along them."""
     figure, (plane, course) = panels(2, width=4.2, height=3.6)
     fractions = torch.linspace(0, 1, 121)
     order = x.norm(dim=1).argsort()
     starts = x[order[torch.linspace(0.1 * len(x), len(x) - 1, 6).long()]]
-    group = elements(symmetry, period(symmetry) * fractions)
-    orbits = symmetry.decode(torch.einsum("tij,nj->nti", group, symmetry.encode(starts)))
+    orbits = symmetry.flow(starts, period(symmetry) * fractions).transpose(0, 1)
     plane.plot(*x.T, ".", color=QUIET, ms=1.5, zorder=0)
     for i, orbit in enumerate(orbits):
         plane.plot(*orbit.T, color=colour(i), lw=1.2)
@@ -202,7 +188,7 @@ def _draw_orbits(
     return figure
 
 
-def _plane(symmetry: LatentMap) -> tuple[int, int]:
+def _plane(symmetry: LatentSymmetry) -> tuple[int, int]:
     """The two coordinates that the first generator mixes most."""
     size = symmetry.algebra.basis[0].abs()
     size = (size + size.mT).triu(1)
@@ -217,14 +203,14 @@ def shortened(equation: str, most: int = 3) -> str:
     lines = []
     for line in equation.splitlines():
         terms = re.split(r" (?=[+-] )", line)
-        more = f" + {len(terms) - most} more terms" if len(terms) > most else ""
-        lines.append(" ".join(terms[:most]) + more)
+        more = len(terms) - most
+        lines.append(" ".join(terms[:most]) + (f" + {more} more term{'s' * (more > 1)}" if more > 0 else ""))
     return "\n".join(lines)
 
 
 @torch.no_grad()
 def animate_orbit(
-    symmetry: LatentMap,
+    symmetry: LatentSymmetry,
     data: Trajectories,
     *,
     title: str = "",
@@ -266,41 +252,39 @@ def animate_orbit(
             for number in range(len(orbit)):
                 left.clear()
                 right.clear()
-                _draw_data(left, snapshots[: number + 1], cloud, data)
-                _draw_latent(right, orbit[: number + 1], latent_cloud)
+                _draw_data(left, snapshots, number, cloud, data)
+                _draw_latent(right, orbit, number, latent_cloud)
                 writer.grab_frame()
         return path.read_bytes()
 
 
-def _orbit(symmetry: LatentMap, x: Tensor, frames: int) -> Tensor:
+def _orbit(symmetry: LatentSymmetry, x: Tensor, frames: int) -> Tensor:
     """z (n, k) of one snapshot (1, *shape) through one period of each generator, one after the other."""
-    z = symmetry.encode(x)
-    fractions = torch.arange(frames) / frames
-    parts = [
-        torch.einsum("tij,nj->ti", elements(symmetry, period(symmetry, i) * fractions, i), z)
-        for i in range(symmetry.algebra.n_generators)
-    ]
-    return torch.cat(parts)
+    algebra, z = symmetry.algebra, symmetry.encode(x)
+    w = torch.zeros(algebra.n_generators, frames, algebra.n_generators)
+    for i in range(algebra.n_generators):
+        w[i, :, i] = period(symmetry, i) * torch.arange(frames) / frames
+    return torch.einsum("tij,nj->ti", algebra.element(w.flatten(0, 1).to(algebra.basis)).to(z), z)
 
 
-def _draw_data(axis: "Axes", snapshots: Tensor, cloud: Tensor, data: Trajectories) -> None:
+def _draw_data(axis: "Axes", snapshots: Tensor, now: int, cloud: Tensor, data: Trajectories) -> None:
     if data.shape == (2,):
         axis.plot(*cloud.T, ".", color=QUIET, ms=1)
-        axis.plot(*snapshots.T, color=colour(1), lw=1.5)
-        axis.plot(*snapshots[-1], "o", color=colour(1), ms=7)
+        axis.plot(*snapshots.T, color=colour(1), lw=1.2)
+        axis.plot(*snapshots[now], "o", color=colour(1), ms=7)
         axis.set(xlabel=data.coordinates[0], ylabel=data.coordinates[1])
     else:
-        draw_snapshot(axis, snapshots[-1], reference=cloud[:50].flatten())
+        draw_snapshot(axis, snapshots[now], reference=cloud[:50].flatten())
     axis.set_title("data: decoder(exp(t L) z)", fontsize=10)
 
 
-def _draw_latent(axis: "Axes", orbit: Tensor, cloud: Tensor) -> None:
+def _draw_latent(axis: "Axes", orbit: Tensor, now: int, cloud: Tensor) -> None:
     """The planes (z1, z2), (z3, z4), ... in one, in different colours; of three coordinates the first two."""
     for i in range(0, max(2, orbit.shape[1] - 1), 2):
         shade = colour(1 + i // 2)
         if i == 0:
             axis.plot(cloud[:, 0], cloud[:, 1], ".", color=QUIET, ms=1)
-        axis.plot(orbit[:, i], orbit[:, i + 1], color=shade, lw=1.5)
-        axis.plot(orbit[-1, i], orbit[-1, i + 1], "o", color=shade, ms=7)
+        axis.plot(orbit[:, i], orbit[:, i + 1], color=shade, lw=1.2)
+        axis.plot(orbit[now, i], orbit[now, i + 1], "o", color=shade, ms=7)
     axis.set(xticks=[], yticks=[], aspect="equal")
     axis.set_title("latent space: exp(t L) z", fontsize=10)

@@ -187,12 +187,14 @@ def _percent(spread: Spread) -> str:
 
 def _lead(data: Trajectories, results: LatentResults) -> str:
     m, steps = data.states.shape[:2]
-    size = " x ".join(map(str, data.shape))
+    size = " x ".join(map(str, data.shape)) + ": " if len(data.shape) > 1 else ""
     many = f"{m} trajectories" if m > 1 else "One trajectory"
     seeds = (
         f", median of {len(results.seeds)} seeds; pictures are of the first" if len(results.seeds) > 1 else ""
     )
-    return f"{many} of {steps} snapshots ({size}: {', '.join(data.coordinates)}), {data.time_step:g} apart{seeds}."
+    return (
+        f"{many} of {steps} snapshots ({size}{', '.join(data.coordinates)}), {data.time_step:g} apart{seeds}."
+    )
 
 
 def _measures(results: LatentResults) -> Section:
@@ -258,17 +260,12 @@ def _forecasts(data: Trajectories, first: SeedResult, figure: "Figure") -> Secti
 
 
 def _draw_forecasts(first: SeedResult) -> "Figure | None":
-    errors = {name: curve for name, curve in first.curves.items() if name != "times" and not _repeated(name)}
+    repeated = ("times", "constrained, reconstruction")  # one reconstruction for each autoencoder
+    errors = {name: curve for name, curve in first.curves.items() if name not in repeated}
     if not errors:
         return None
     refined = any(name.endswith("refined") for name in errors)
     return draw_forecasts(first.curves["times"], errors, FITTED if refined else None)
-
-
-def _repeated(curve: str) -> bool:
-    """Whether it is the reconstruction error of an autoencoder that is drawn already."""
-    name, way = curve.split(", ")
-    return way == "reconstruction" and name not in ("symmetry", "baseline")
 
 
 def _training(first: SeedResult) -> list[Section]:

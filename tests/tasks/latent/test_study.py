@@ -15,7 +15,7 @@ from discover.latent.symmetry import LatentSymmetry
 from discover.latent.windows import prepare_windows
 from equivariant import LieAlgebra
 from tasks.common.results import ResultTable, Target
-from tasks.latent import report, runner
+from tasks.latent import metrics, report, runner
 from tasks.latent.data import Trajectories
 from tasks.latent.forecasting import find_equation, latent_motion
 from tasks.latent.report import write_latent_report
@@ -206,7 +206,7 @@ def test_finished_seeds_are_kept_and_an_unfinished_one_is_run(study, stub):
 
 def test_an_interrupted_seed_keeps_its_symmetry(study, stub, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "generator_measures", interrupt)
+        patch.setattr(metrics, "generator_measures", interrupt)
         with pytest.raises(KeyboardInterrupt):
             study.run("short")
     stub.clear()
