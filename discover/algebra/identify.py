@@ -122,7 +122,7 @@ def identify(
     fit = _chosen(rows, closed, found, noise)
     if fit is None:
         return _unnamed(algebra, rows, closed, whitening, 0.0 if found else tolerance, noise)
-    nearest, distance = nearest_of_catalogue(rows, algebra.dim, whitening)
+    nearest, distance = nearest_of_catalogue(rows, fit.name, algebra.dim, whitening)
     name = fit.name
     if nearest is not None and distance**2 <= fit.squares + _quantile(fit.parameters) * noise_variance(
         fit, noise
@@ -195,6 +195,8 @@ def _chosen(rows: Tensor, closed: Tensor, found: list[Fit], noise: float | None)
         if noise is None and len(rows) == 1 and variance > EXACT**2:
             # one generator cannot be tested for closure: its errors are taken for usual ones
             variance = (NOISE / fit.frame.shape[-1]) ** 2
+        if noise is None and fit.freedom < 6:
+            variance = min(variance, (1.5 * NOISE / fit.frame.shape[-1]) ** 2)
         bound = _quantile(fit.freedom) * variance
         if len(rows) > 1 and is_closed and noise is None:
             more, least = max(parameters - fit.parameters, 1), max(fit.measured - parameters, 1)
@@ -210,7 +212,7 @@ def _chosen(rows: Tensor, closed: Tensor, found: list[Fit], noise: float | None)
     possible = [
         fit for fit, bound in zip(possible, within, strict=True) if fit.squares - best.squares <= bound
     ]
-    simplest = min(possible, key=lambda fit: (fit.parameters, fit.squares))
+    simplest = min(possible, key=lambda fit: (fit.degeneracy, fit.parameters, fit.squares))
     if any(fit is not simplest and fit.condition <= CONDITION for fit in possible):
         return None  # noise hides which: one is a contraction of the other
     if not simplest.reductive:
@@ -276,11 +278,14 @@ def _unnamed(
     )
 
 
-def nearest_of_catalogue(rows: Tensor, k: int, whitening: Whitening) -> tuple[LieAlgebra | None, float]:
+def nearest_of_catalogue(
+    rows: Tensor, name: str, k: int, whitening: Whitening
+) -> tuple[LieAlgebra | None, float]:
     """The catalogue's algebra in its own coordinates that is nearest to generators.
 
     Args:
         rows: generators (c, r, r) on whitened data, each of size one.
+        name: their name on the data, which counts fewer copies than the catalogue's where data span a subspace.
         k: size of the vectors.
         whitening: the coordinates of the generators.
 
@@ -291,10 +296,15 @@ def nearest_of_catalogue(rows: Tensor, k: int, whitening: Whitening) -> tuple[Li
     found: list[tuple[float, LieAlgebra]] = []
     for candidate in candidates(k):
         unit = span(whitening.generators(candidate.basis))
-        if whitening.off_span(candidate.basis) < 1e-6 and len(unit) == len(rows):
+        alike = _without_copies(str(candidate.provenance["name"])) == _without_copies(name)
+        if alike and whitening.off_span(candidate.basis) < 1e-6 and len(unit) == len(rows):
             found.append((float((rows.flatten(1) - rows.flatten(1) @ unit.mT @ unit).norm()), candidate))
     least = min((distance for distance, _ in found), default=float("inf"))
     return next(((a, distance) for distance, a in found if distance <= least + 1e-7), (None, least))
+
+
+def _without_copies(name: str) -> str:
+    return re.sub(r"\d+\*|(?<=scaling)\(\d+\)", "", name)
 
 
 def _in_coordinates(basis: Tensor, whitening: Whitening, name: str, algebra: LieAlgebra) -> LieAlgebra:

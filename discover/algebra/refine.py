@@ -319,7 +319,9 @@ def _catalogue(
     """The catalogue's algebra in these coordinates, where there is one of this name near enough."""
     if match.fit is None:
         return "nothing to do"
-    nearest, distance = nearest_of_catalogue(judge.rows(algebra), algebra.dim, judge.whitening)
+    nearest, distance = nearest_of_catalogue(
+        judge.rows(algebra), match.fit.name, algebra.dim, judge.whitening
+    )
     if nearest is None or distance > tolerance * algebra.n_generators**0.5:
         return f"none of the catalogue's algebras in these coordinates lies within {tolerance:g}"
     name = nearest.provenance["name"]

@@ -66,6 +66,11 @@ class Fit:
         """Number of measured entries that are not fitted."""
         return self.measured - self.parameters
 
+    @property
+    def degeneracy(self) -> int:
+        """0 for a nilpotent algebra, 1 for one with a nilpotent part, 2 for a reductive one."""
+        return 2 if self.reductive else int(re.match(r"translation|heisenberg", self.name) is None)
+
     @cached_property
     def balanced(self) -> Tensor:
         """The change of coordinates (k, k) to where the algebra is balanced."""
