@@ -1,7 +1,7 @@
-"""Pictures of an algebra: the entries of L, the eigenvalues of L, and data before and after g = exp(t L).
+"""Figures of an algebra: the entries of L, the eigenvalues of L, and data before and after g = exp(w L).
 
-matplotlib is imported when a picture is drawn, not before. Colours are told apart by colour-blind readers:
-a diverging violet-orange map for signs, and the palette of Okabe and Ito for series.
+matplotlib is imported when a figure is drawn, not before. The colours suit colour-blind readers: a diverging
+violet-orange map for signs, and the palette of Okabe and Ito for series.
 """
 
 import math
@@ -40,7 +40,20 @@ LARGEST_ANNOTATED = 10  # entries are written into the cells up to this size
 
 
 def draw_basis(algebra: LieAlgebra, title: str = "") -> "Figure":
-    """Heat map of every generator, one colour scale for all, rows and columns named by the coordinates."""
+    """Heat map of every generator, one colour scale for all, rows and columns named by the coordinates.
+
+    Args:
+        algebra: whose generators are shown.
+        title: of the figure.
+
+    Returns:
+        A figure with one panel for each generator.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> len(draw_basis(catalogue.rotation(3)).axes)  # and the colour bar
+        4
+    """
     figure, axes = _panels(max(algebra.n_generators, 1), size=0.42 * algebra.dim + 1.2, title=title)
     if algebra.n_generators == 0:
         return _nothing(figure, axes[0])
@@ -57,10 +70,22 @@ def draw_basis(algebra: LieAlgebra, title: str = "") -> "Figure":
 
 
 def draw_spectrum(algebra: LieAlgebra, title: str = "", data: Tensor | None = None) -> "Figure":
-    """Left: eigenvalues of every generator in the complex plane. Right: singular values, to see its rank.
+    """Left: eigenvalues of every generator in the complex plane. Right: singular values, which show its rank.
 
-    With ``data (..., k)`` generators are restricted to the span of the data first. On the imaginary axis L
-    turns, on the real axis it stretches.
+    An eigenvalue a + b i is growth at rate a and rotation at angular frequency b.
+
+    Args:
+        algebra: whose generators are shown.
+        title: of the figure.
+        data: points (..., k); generators are then restricted to their span.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> [axis.get_title() for axis in draw_spectrum(catalogue.rotation(2)).axes]
+        ['eigenvalues', 'singular values']
     """
     figure, (plane, sizes) = _panels(2, size=3.6, title=title)
     basis = _restricted(algebra, data)
@@ -75,7 +100,7 @@ def draw_spectrum(algebra: LieAlgebra, title: str = "", data: Tensor | None = No
         sizes.plot(range(1, len(singular) + 1), singular, "o-", color=colour, alpha=0.8, label=label)
     _cross_hairs(plane)
     plane.set(
-        xlabel="real part: stretches [per unit of w]", ylabel="imaginary part: turns [rad per unit of w]"
+        xlabel="real part: growth [per unit of w]", ylabel="imaginary part: rotation [rad per unit of w]"
     )
     plane.set_title("eigenvalues")
     sizes.set(xlabel="number", ylabel="singular value [per unit of w]", title="singular values")
@@ -96,13 +121,27 @@ def draw_action(
     title: str = "",
     points: int = 120,
 ) -> "Figure":
-    """Data (n, k) or trajectories (n, steps, k) before and after g = exp(w L), in two-dimensional projections.
+    """Data before and after g = exp(w L), in two-dimensional projections; dotted lines lead from x to g x.
 
     Args:
-        algebra: whose generator number ``generator`` acts.
-        w: how far; by default a third of a turn, or until the data have grown by a half if nothing turns.
-        names: pairs of coordinates to show; by default those that L mixes most, see ``planes``.
-        points: at most so many rows of data are drawn, evenly chosen. Dotted lines lead from x to g x.
+        algebra: the algebra that acts.
+        data: points (n, k) or trajectories (n, steps, k).
+        generator: index of the generator L.
+        w: coefficient; by default that of a third of a full rotation, or of growth by a half if nothing rotates.
+        names: pairs of coordinates to show; by default those that L mixes most, see `planes`.
+        title: of the figure.
+        points: at most so many rows of data are drawn, evenly chosen.
+
+    Returns:
+        A figure with one panel for each pair.
+
+    Raises:
+        ValueError: for data of another shape, or empty.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> len(draw_action(catalogue.by_name("2*so(2)"), torch.eye(4)).axes)
+        2
     """
     chosen = _thinned(data.detach().double().cpu(), points)
     pairs = list(names or planes(algebra, generator))
@@ -112,7 +151,7 @@ def draw_action(
             _points(axis, chosen, pair, COLOURS[0], "x")
             _label(axis, algebra, pair)
         return figure
-    w = _telling(algebra.basis[generator]) if w is None else w
+    w = _visible_coefficient(algebra.basis[generator]) if w is None else w
     path = _flow(algebra.to("cpu", torch.float64), chosen, generator, w)
     for axis, pair in zip(axes, pairs, strict=True):
         _trails(axis, path, pair)
@@ -124,9 +163,19 @@ def draw_action(
 
 
 def draw_evidence(spectrum: Tensor, found: int, noise: float) -> "Figure":
-    """The relative singular values behind a number of generators, ascending, the ``found`` lowest set apart.
+    """The singular values that decide the number of generators, and where they were cut.
 
-    Below ``noise`` nothing is told from zero.
+    Args:
+        spectrum: relative singular values, ascending.
+        found: number of generators.
+        noise: level below which values are not told apart from zero.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> draw_evidence(torch.tensor([0.001, 0.3, 0.5]), found=1, noise=0.01).axes[0].get_yscale()
+        'log'
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -146,7 +195,21 @@ def draw_evidence(spectrum: Tensor, found: int, noise: float) -> "Figure":
 
 
 def planes(algebra: LieAlgebra, generator: int = 0, largest: int = 4) -> list[tuple[int, int]]:
-    """Disjoint pairs of coordinates (i, j) that a generator mixes most; neighbours where nothing is mixed."""
+    """Disjoint pairs of coordinates (i, j) that a generator mixes most; neighbours where nothing is mixed.
+
+    Args:
+        algebra: the algebra.
+        generator: index of the generator.
+        largest: at most so many pairs.
+
+    Returns:
+        Pairs in ascending order.
+
+    Example:
+        >>> from equivariant import catalogue
+        >>> planes(catalogue.by_name("2*so(2)"))
+        [(0, 1), (2, 3)]
+    """
     k = algebra.dim
     if k == 1:
         return [(0, 0)]
@@ -166,7 +229,7 @@ def planes(algebra: LieAlgebra, generator: int = 0, largest: int = 4) -> list[tu
 
 
 def _panels(n: int, size: float, title: str) -> tuple["Figure", list["Axes"]]:
-    """A figure that no global state knows of, with n square panels in rows of at most four."""
+    """A figure outside of pyplot's global state, with n square panels in rows of at most four."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -218,12 +281,12 @@ def _restricted(algebra: LieAlgebra, data: Tensor | None) -> Tensor:
     return rows @ basis @ rows.mT
 
 
-def _telling(matrix: Tensor) -> float:
-    """A w at which the picture tells: a third of a turn, else growth by a half."""
+def _visible_coefficient(matrix: Tensor) -> float:
+    """The coefficient of a third of a full rotation, else of growth by a half."""
     values = torch.linalg.eigvals(matrix.double().cpu())
-    turning, growth = float(values.imag.abs().max()), float(values.real.abs().max())
-    if turning > 1e-6:
-        return 2 * math.pi / (3 * turning)
+    frequency, growth = float(values.imag.abs().max()), float(values.real.abs().max())
+    if frequency > 1e-6:
+        return 2 * math.pi / (3 * frequency)
     return math.log(1.5) / growth if growth > 1e-6 else 1.0 / max(float(matrix.abs().max()), 1e-12)
 
 
@@ -237,7 +300,7 @@ def _flow(algebra: LieAlgebra, data: Tensor, generator: int, w: float, steps: in
 
 
 def _trails(axis: "Axes", path: Tensor, pair: tuple[int, int], most: int = 12) -> None:
-    """The way from x to g x of a few points; of one, where the data are trajectories already."""
+    """The path from x to g x of a few points; of one, where the data are trajectories already."""
     rows = path.flatten(1, -2).numpy()
     most = 1 if path.ndim == 4 else most
     for point in range(0, rows.shape[1], math.ceil(rows.shape[1] / most)):

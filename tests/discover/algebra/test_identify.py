@@ -6,10 +6,44 @@ from discover import identify
 from discover.algebra.textbook import textbook
 from equivariant import LieAlgebra, catalogue, compare
 
-NAMES = ["so(2)", "so(1,1)", "scaling(3)", "translation(2)", "so(3)", "so(1,2)", "so(1,3)", "so(4)", "so(2,2)", "sl(2)", "sl(3)",
-         "gl(2)", "sp(4)", "su(2)", "su(3)", "su(1,2)", "u(2)", "u(1,1)", "sl(2,C)", "gl(2,C)", "se(2)", "se(3)", "iso(1,1)", "iso(1,2)",
-         "aff(2)", "heisenberg(3)", "heisenberg(5)", "2*so(3)", "4*so(2)", "2*so(1,3)", "so(2)+so(2)", "so(3)+so(2)",
-         "so(3) with scaling(3)", "so(2)+scaling(1)"]  # fmt: skip
+NAMES = [
+    *[
+        "so(2)",
+        "so(1,1)",
+        "scaling(3)",
+        "translation(2)",
+        "so(3)",
+        "so(1,2)",
+        "so(1,3)",
+        "so(4)",
+        "so(2,2)",
+        "sl(2)",
+        "sl(3)",
+        "gl(2)",
+        "sp(4)",
+        "su(2)",
+        "su(3)",
+        "su(1,2)",
+        "u(2)",
+        "u(1,1)",
+        "sl(2,C)",
+        "gl(2,C)",
+        "se(2)",
+        "se(3)",
+        "iso(1,1)",
+        "iso(1,2)",
+        "aff(2)",
+        "heisenberg(3)",
+        "heisenberg(5)",
+        "2*so(3)",
+        "4*so(2)",
+        "2*so(1,3)",
+        "so(2)+so(2)",
+        "so(3)+so(2)",
+        "so(2)+scaling(1)",
+    ],
+    "so(3) with scaling(3)",
+]
 
 
 def presented(basis: torch.Tensor, noise: float, seed: int, condition: float = 4.0) -> LieAlgebra:
