@@ -107,7 +107,7 @@ def solve_by_evidence(
     rtol: float | None,
     count: int | None,
 ) -> NullSpace:
-    """Solutions for one factor, with a tolerance chosen by what is known of its noise.
+    """Solutions for one factor of a group, with a tolerance chosen by what is known of its noise.
 
     A given ``rtol`` is used as it is. Else exact generators that do not commute are solved in good coordinates,
     at their own noise, and noisy ones as they are, at ``RTOL``. Where all commute, both readings are tried: the
@@ -132,13 +132,18 @@ def solve_by_evidence(
     if coordinates.noise > EXACT:
         return solve(coordinates.original, RTOL)
     found = solve(coordinates.factor, coordinates.rtol)
-    if not coordinates.commuting or count is not None:
-        return back(found, coordinates.matrix)
-    beyond = found.singular_values[found.dim : found.dim + 1]
-    if (beyond > 10 * RTOL).all() or solve(coordinates.perturbed(), ROUNDING).dim < found.dim:
+    if count is not None:
+        exact = found.residual < WARN
+    elif coordinates.commuting:
+        beyond = found.singular_values[found.dim : found.dim + 1]
+        exact = bool((beyond > 10 * RTOL).all())
+        exact = exact or solve(coordinates.perturbed(), ROUNDING).dim < found.dim
+    else:
+        exact = True
+    if exact:
         return back(found, coordinates.matrix)
     found = solve(coordinates.original, RTOL)
-    if found.residual > WARN and not coordinates.original.algebra.provenance:
+    if count is None and found.residual > WARN and not coordinates.original.algebra.provenance:
         _warn(
             found, f"has only commuting generators, which may be noisy or exact; taken as noisy up to {RTOL}"
         )

@@ -318,7 +318,7 @@ def to_isometries(algebra: LieAlgebra) -> LieAlgebra:
     Raises:
         ValueError: if the algebra has no invariant form, such as a scaling.
     """
-    forms = invariant_metrics(algebra).metrics
+    forms = invariant_metrics(algebra, rtol=RTOL).metrics
     nearest = torch.einsum("a,aij->ij", forms.diagonal(dim1=1, dim2=2).sum(1), forms)
     return nearest_isometries(algebra, nearest if nearest.any() else forms[0])
 
