@@ -13,10 +13,13 @@ from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from discover.spectral.spectral import Spectral
 from discover.validation.certify import Verdict, certify
+from discover.validation.equivariance_test import Defect, EquivarianceTest, equivariance_test
 
 __all__ = [
     "Change",
+    "Defect",
     "Equation",
+    "EquivarianceTest",
     "EquivariantLibrary",
     "Forecast",
     "JointEquation",
@@ -31,6 +34,7 @@ __all__ = [
     "Spectral",
     "Verdict",
     "certify",
+    "equivariance_test",
     "forecast",
     "identify",
     "refine",

@@ -390,12 +390,8 @@ def _gaussian(
     n, outputs = y.shape
     prior = torch.full((len(blocks),), total / y.numel(), dtype=torch.float64)
     noise = 0.1 * total / y.numel()
+    factor, posterior, weights = _posterior(gram, moment, prior[kind], noise)
     for _ in range(rounds):
-        precision = gram / noise + torch.diag(1 / prior[kind])
-        ridge = 1e-9 * precision.diagonal().mean() * torch.eye(len(precision), dtype=torch.float64)
-        factor = torch.linalg.cholesky(precision + ridge)
-        posterior = torch.cholesky_inverse(factor)
-        weights = posterior @ moment / noise
         determined = 1 - posterior.diagonal() / prior[kind]
         for i in range(len(blocks)):
             mine = kind == i
@@ -405,10 +401,22 @@ def _gaussian(
         prior = prior.clamp(min=1e-12)
         rest = total - 2 * float((weights * moment).sum()) + float((weights * (gram @ weights)).sum())
         noise = max((rest / outputs + noise * float(determined.sum())) / n, LEAST_NOISE * total / y.numel())
+        factor, posterior, weights = _posterior(gram, moment, prior[kind], noise)
+    determined = 1 - posterior.diagonal() / prior[kind]
+    rest = total - 2 * float((weights * moment).sum()) + float((weights * (gram @ weights)).sum())
     log_determinant = 2 * float(factor.diagonal().log().sum()) + float(prior[kind].log().sum())
     evidence = -0.5 * outputs * (log_determinant + n * math.log(noise))
     evidence -= 0.5 * (rest / noise + float((weights.square() / prior[kind][:, None]).sum()))
     return weights, posterior, noise, float(determined.sum()), evidence
+
+
+def _posterior(gram: Tensor, moment: Tensor, prior: Tensor, noise: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cholesky factor of the precision, covariance and mean of the weights."""
+    precision = gram / noise + torch.diag(1 / prior)
+    ridge = 1e-9 * precision.diagonal().mean() * torch.eye(len(precision), dtype=torch.float64)
+    factor = torch.linalg.cholesky(precision + ridge)
+    posterior = torch.cholesky_inverse(factor)
+    return factor, posterior, posterior @ moment / noise
 
 
 def _evidence(blocks: Sequence[Tensor], y: Tensor) -> float:

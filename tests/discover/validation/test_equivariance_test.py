@@ -10,7 +10,9 @@ def normal(n, d, seed=0):
 
 
 def noisy(y, level, seed=1):
-    return y + level * y.std() * torch.randn(y.shape, generator=torch.Generator().manual_seed(seed), dtype=y.dtype)
+    return y + level * y.std() * torch.randn(
+        y.shape, generator=torch.Generator().manual_seed(seed), dtype=y.dtype
+    )
 
 
 def test_a_round_potential_is_symmetric_and_says_up_to_what():
@@ -25,7 +27,9 @@ def test_the_scale_of_the_generators_does_not_matter():
     x = normal(300, 2)
     y = noisy((x**2).sum(1), 0.1)
     rotation = catalogue.rotation(2)
-    found = [equivariance_test(LieAlgebra(scale * rotation.basis), x, y).worst.high for scale in (1e-3, 1.0, 1e3)]
+    found = [
+        equivariance_test(LieAlgebra(scale * rotation.basis), x, y).worst.high for scale in (1e-3, 1.0, 1e3)
+    ]
     assert found == pytest.approx([found[0]] * 3, rel=1e-3)
 
 
@@ -70,7 +74,9 @@ def test_trajectories_are_the_independent_units():
     x = start + 0.05 * normal(600, 2, seed=5)
     y = (x**2).sum(1) + normal(30, 1, seed=6)[:, 0].repeat_interleave(20)
     groups = torch.arange(30).repeat_interleave(20)
-    alone, together = (equivariance_test(catalogue.rotation(2), x, y, groups=g).worst.high for g in (None, groups))
+    alone, together = (
+        equivariance_test(catalogue.rotation(2), x, y, groups=g).worst.high for g in (None, groups)
+    )
     assert together > alone
 
 
