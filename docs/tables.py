@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.common.results import ResultTable, Summary
+from tasks.common.results import ResultTable, Summary, Target
 from tasks.top_tagging.results import GROUPS, rejection_text
 
 __all__ = ["figures", "readme", "write"]
@@ -162,16 +162,31 @@ def generated_jets() -> str:
     return table(header, rows) + "\nFrom `results/top_tagging/jets.json`.\n"
 
 
+def latent_results(system: str) -> ResultTable:
+    """Measures of all seeds of one system, from a file of any version."""
+    path = RESULTS / f"latent/{system}/results.json"
+    names = ("measure", "at_least", "at_most")
+    targets = [
+        Target(**{name: target.get(name) for name in names})
+        for target in json.loads(path.read_text())["targets"]
+    ]
+    return ResultTable.read(path, targets=targets)
+
+
 def latent_symmetries() -> str:
     pages = []
     for system in LATENT:
-        content = load(f"latent/{system}/results.json")
-        rows = [
-            [row["measure"].replace("_", " "), number(row["median"], 4),
-             between(row["lowest"], row["highest"], 4) if row["seeds"] > 1 and row["median"] is not None else "",
-             row["target"] or "", f"{row['met']} of {len(content['seeds'])}" if row["target"] else ""]
-            for row in content["summary"]
-        ]  # fmt: skip
+        content, results = load(f"latent/{system}/results.json"), latent_results(system)
+        targets = {target.measure: target for target in results.targets}
+        rows = []
+        for name, spread in results.summary()[0].spreads.items():
+            target = targets.get(name)
+            met = sum(target.met(row.get(name)) for row in results.rows) if target else 0
+            rows.append([
+                name.replace("_", " "), number(spread.median, 4),
+                between(spread.lowest or 0.0, spread.highest or 0.0, 4) if spread.seeds > 1 else "",
+                target or "", f"{met} of {len(results.rows)}" if target else "",
+            ])  # fmt: skip
         header = ("quantity", "median", "range over seeds", "wanted", "met by")
         chosen = [row for row in rows if row[3]]
         other = [row for row in rows if not row[3]]
@@ -302,7 +317,7 @@ def readme() -> str:
     told = figures()
     jets = load("top_tagging/discovery.json")["summary"]
     error = jets["spectral, 10 constituents"]["subspace_error_to_lorentz_and_scaling"]["median"]
-    latent = {row["measure"]: row for row in load("latent/reaction-diffusion/results.json")["summary"]}
+    latent = latent_results("reaction-diffusion").summary()[0]
     emlp = load("benchmarks/models.json")["published_emlp"]
     rows = [
         ["Two-body orbits: the rotation is found, a forecaster obeys it", "`liesmith two-body`",
@@ -312,7 +327,7 @@ def readme() -> str:
          f"{error:.0e} rad from so(1,3) + scaling; AUC {told['liegnn_auc']}, the true metric {told['lorentznet_auc']}",
          "[results](docs/results/top_tagging.md)"],
         ["Latent spaces: a symmetry and the equation of motion", "`liesmith latent reaction-diffusion`",
-         f"cosine {latent['cosine_inner']['median']:.4f}, {latent['terms']['median']:.0f} terms",
+         f"cosine {latent['cosine_inner'].median:.4f}, {latent['terms'].median:.0f} terms",
          "[results](docs/results/latent.md)"],
         ["Equations: SINDy among equations that obey the symmetry", "`discover.SINDy(symmetry=...)`",
          f"coefficients {told['sindy_1']} times more exact than pysindy's, one short trajectory",

@@ -9,7 +9,7 @@ from discover.equations.equation import Equation
 from discover.equations.library import PolynomialLibrary
 
 
-def test_prints_as_people_write():
+def test_equations_are_printed_in_the_usual_form():
     assert str(harmonic()) == "z1' = 0.91 z2\nz2' = -0.91 z1"
     mixed = equation(2, {"1": -2.0, "z1": 1.0, "z2": -1.0, "z1 z2": -0.12345}, {})
     assert str(mixed) == "z1' = -2 + z1 - z2 - 0.123 z1 z2\nz2' = 0"
@@ -57,7 +57,7 @@ def test_euler_is_the_explicit_step():
     torch.testing.assert_close(path[1:], torch.stack([one, one + 0.2 * motion(one)]))
 
 
-def test_a_blow_up_is_no_error_and_spares_the_others():
+def test_a_divergence_is_no_error_and_does_not_affect_other_trajectories():
     path = equation(2, {"z1^2": 1.0}).integrate(torch.tensor([[1.0], [-1.0]]), torch.linspace(0, 2, 5))
     assert path[:2].isfinite().all()
     assert not path[2:, 0].isfinite().any()

@@ -71,7 +71,7 @@ def test_the_loss_is_zero_at_the_truth_and_one_for_no_motion():
     assert [float(v.detach()) for v in motion.loss(*pair, x, dx).values()] == pytest.approx([1.0, 1.0])
 
 
-def test_a_smaller_latent_or_other_units_bring_nothing():
+def test_the_loss_does_not_depend_on_latent_scale_or_units():
     x, dx, _ = circle()
     encode, decode = nets()
     motion = start(degree=1)
@@ -94,7 +94,7 @@ def test_weights_of_the_two_terms():
     )
 
 
-def test_learns_the_turn_together_with_its_coordinates():
+def test_learns_the_rotation_together_with_its_coordinates():
     """Linear nets, finite differences for the rates; the frequency is 1 whatever the latent basis."""
     _, _, mix = circle()
     times = torch.arange(0, 12, 0.02, dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_the_mask_only_shrinks_and_training_obeys_it():
     assert not motion.weight.grad[dropped].any()
 
 
-def test_a_threshold_of_zero_brings_nothing_back():
+def test_a_threshold_of_zero_restores_no_term():
     x, dx, _ = circle()
     motion = start(threshold=0.0)
     motion.mask[0, 1] = False

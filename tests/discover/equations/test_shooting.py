@@ -37,7 +37,7 @@ def wrong(true: Equation, part: float = 1e-3) -> Equation:
     return Equation(true.library, (1 + part) * true.coefficients)
 
 
-def test_the_frequency_of_a_limit_cycle_becomes_exact():
+def test_the_frequency_of_a_limit_cycle_is_refined():
     z = noisy([[0.3, 0.0]], 1200, noise=0.004)
     fitted = SINDy(degree=3, symmetry=catalogue.rotation(2), derivative="central", threshold=0.01).fit(
         z, dt=DT
@@ -68,8 +68,8 @@ def test_free_coefficients_and_clean_data():
     assert "over time 29.9" in str(refined)
 
 
-def test_a_phase_of_many_turns_is_found():
-    """Fitted whole at once, a frequency wrong by a fifth over 10 turns stays where it is."""
+def test_a_phase_of_many_periods_is_found():
+    """Fitted whole at once, a frequency wrong by a fifth over 10 periods is not found."""
     z = trajectories(harmonic(), [[1.0, 0.2]], DT, 700)
     start = wrong(harmonic(), 0.2)
     whole = refine_equation(start, z, DT, first_horizon=69.9)
@@ -98,7 +98,7 @@ def test_shapes_and_precision():
     assert z.equal(noisy([[0.3, 0.0], [0.0, 1.6]], 100))
 
 
-def test_one_that_runs_off_is_an_answer():
+def test_a_diverging_equation_does_not_converge():
     away = equation(3, {"z1": 2.0, "z1^3": 5.0, "z2": 1.0}, {"z2": 2.0, "z1": -1.0})
     refined = refine_equation(away, noisy([[1.0, 0.0]], 100), DT, tolerance=0.05)
     assert not refined.converged
@@ -107,7 +107,7 @@ def test_one_that_runs_off_is_an_answer():
 
 
 def test_an_equation_that_only_coarse_steps_hold_is_inconsistent():
-    """Steps of the fit damp a fast turn, so a growing one looks steady to it: exactly integrated it is far away."""
+    """The steps of the fit damp a fast rotation, so a growing one seems steady until it is integrated accurately."""
     growing = equation(1, {"z1": 0.05, "z2": 1.5}, {"z1": -1.5, "z2": 0.05})
     slope = growing.linear_part()
     coarse = sum(

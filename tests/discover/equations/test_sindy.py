@@ -97,7 +97,7 @@ def test_same_data_less_error(samples, noise, arc, factor):
     assert factor * constrained < median_error(samples, noise, arc, None)
 
 
-def test_a_twentieth_of_the_data_will_do():
+def test_a_symmetry_needs_a_twentieth_of_the_data():
     """Measured on half of the circle."""
     pytest.importorskip("pysindy")
     few = median_error(20, 0.1, math.pi, catalogue.rotation(2))
@@ -161,7 +161,7 @@ def test_reads_pysindy_by_name():
 
 
 @pytest.mark.parametrize("symmetry", [None, catalogue.rotation(2)], ids=["free", "so(2)"])
-def test_hostile_data_get_a_sentence(symmetry):
+def test_unusable_data_are_refused(symmetry):
     if symmetry is None:
         pytest.importorskip("pysindy")
     estimator = SINDy(symmetry=symmetry)

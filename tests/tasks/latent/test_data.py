@@ -56,7 +56,7 @@ def test_a_stride_changes_the_time_step_and_drops_group_elements():
         ({"rates": torch.full((2, 4, 3), torch.nan)}, "finite"),
     ],
 )
-def test_what_does_not_fit_is_refused(more, says):
+def test_wrong_shapes_and_numbers_are_refused(more, says):
     with pytest.raises(ValueError, match=says):
         trajectories(**more)
 

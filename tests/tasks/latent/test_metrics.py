@@ -18,7 +18,7 @@ from tasks.latent.metrics import (
 
 
 class Coder:
-    """A latent space made of two functions, turned by L."""
+    """An encoder and a decoder given as functions, and a generator L."""
 
     def __init__(self, encode=lambda x: x, decode=lambda z: z, basis=((0.0, -1.0), (1.0, 0.0))):
         self.algebra = LieAlgebra(torch.tensor(basis, dtype=torch.float64)[None])
@@ -36,7 +36,7 @@ def linear(matrix, degree=2):
     return Equation(library, coefficients)
 
 
-def test_a_rotation_is_skew_and_a_squeezed_one_only_in_its_inner_product():
+def test_a_rotation_is_skew_and_a_squeezed_one_is_in_its_inner_product():
     squeeze = torch.diag(torch.tensor([3.0, 1.0], dtype=torch.float64))
     turn = 2 * catalogue.rotation(2).basis.double()
     squeezed = LieAlgebra(squeeze @ turn @ squeeze.inverse())
@@ -55,13 +55,13 @@ def test_a_spiral_is_less_skew_than_a_circle_and_says_how_it_grows():
     assert measures["growth"] == pytest.approx(0.1)
 
 
-def test_rank_tells_a_turn_in_space_from_a_matrix_of_full_rank():
+def test_the_rank_of_a_rotation_in_space_is_two():
     assert generator_measures(LieAlgebra(catalogue.rotation(3).basis[:1]))["rank"] == 2
     full = torch.diag(torch.tensor([1.0, 2.0, 3.0]))
     assert generator_measures(LieAlgebra(full[None]))["rank"] == 3
 
 
-def test_energy_stays_where_the_orbit_is_a_circle_and_drifts_where_it_is_not(generator):
+def test_energy_is_conserved_on_circular_orbits_alone(generator):
     states = torch.randn(40, 1, 2, generator=generator)
     exact = orbit_measures(Coder(), states, radius)
     assert exact["energy_drift"] < 1e-5
@@ -74,7 +74,7 @@ def test_energy_stays_where_the_orbit_is_a_circle_and_drifts_where_it_is_not(gen
     assert floor == pytest.approx(float(expected), rel=0.05)
 
 
-def test_energy_drift_counts_the_whole_turn_and_not_its_ends(generator):
+def test_energy_drift_is_over_the_whole_period(generator):
     states = torch.randn(40, 1, 2, generator=generator)
     squeezed = Coder(basis=((0.0, -2.0), (0.5, 0.0)))
     measures = orbit_measures(squeezed, states, radius)
@@ -82,12 +82,12 @@ def test_energy_drift_counts_the_whole_turn_and_not_its_ends(generator):
     assert measures["energy_drift"] > 0.5
 
 
-def test_what_does_not_turn_has_no_energy_measure():
+def test_a_generator_that_does_not_rotate_has_no_energy_measure():
     still = Coder(basis=((1.0, 0.0), (0.0, 1.0)))
     assert set(orbit_measures(still, torch.ones(3, 1, 2), radius).values()) == {None}
 
 
-def test_known_elements_are_followed_or_not(generator):
+def test_equivariance_errors_under_known_elements(generator):
     start, w = torch.randn(50, 1, 2, generator=generator), torch.randn(50, 1, 1, generator=generator)
     turn = Coder().algebra.element(w[:, 0]).float()
     states = torch.cat([start, torch.einsum("nij,ntj->nti", turn, start)], dim=1)
@@ -116,7 +116,7 @@ def test_an_equation_is_measured_by_its_terms():
     assert measures["equation_rank"] == 2
 
 
-def test_signs_that_agree_are_no_turn_and_an_empty_law_has_no_rank():
+def test_equal_signs_are_no_rotation_and_an_empty_equation_has_no_rank():
     assert equation_measures(linear([[0.0, 0.9], [0.8, 0.0]]))["coefficient_mismatch"] is None
     empty = equation_measures(linear([[0.0, 0.0], [0.0, 0.0]]))
     assert (empty["terms"], empty["equation_rank"], empty["equation_frequency"]) == (0, 0, None)

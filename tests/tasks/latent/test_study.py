@@ -387,6 +387,6 @@ def test_what_is_not_finite_becomes_none_on_disk(tmp_path):
         ({"discard": -1}, "pendulum", "discard"),
     ],
 )
-def test_settings_without_meaning_are_refused(settings, name, says, tmp_path):
+def test_settings_out_of_range_are_refused(settings, name, says, tmp_path):
     with pytest.raises(ValueError, match=says):
         LatentStudy(out=tmp_path, progress=False, **settings).run(name)

@@ -25,7 +25,7 @@ def test_a_whole_turn_of_either_bump_changes_nothing(generator):
     assert (ring(turned) - ring(positions)).abs().max() < EXACT
 
 
-def test_coefficients_lead_from_one_snapshot_to_the_next():
+def test_coefficients_give_the_element_between_two_snapshots():
     data = double_bumps(20, steps=4, seed=1)
     assert data.states.shape == (20, 4, 64)
     assert data.coefficients is not None
@@ -36,12 +36,12 @@ def test_coefficients_lead_from_one_snapshot_to_the_next():
     assert (moved - data.states[:, -1]).abs().max() < 1e-5
 
 
-def test_the_two_bumps_cannot_be_taken_for_each_other(generator):
+def test_the_two_bumps_differ(generator):
     positions = 2 * math.pi * torch.rand(200, 2, generator=generator)
     assert (ring(positions) - ring(positions.flip(-1))).abs().amax(-1).median() > 0.3
 
 
-def test_a_seed_means_the_same_signals():
+def test_the_same_seed_gives_the_same_signals():
     first, again, other = (double_bumps(3, seed=seed).digest for seed in (0, 0, 1))
     assert first == again != other
 
@@ -50,6 +50,6 @@ def test_a_seed_means_the_same_signals():
     ("call", "says"),
     [(lambda: ring(torch.zeros(3)), r"\(\.\.\., 2\)"), (lambda: double_bumps(0), "at least")],
 )
-def test_what_has_no_meaning_is_refused(call, says):
+def test_settings_out_of_range_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()

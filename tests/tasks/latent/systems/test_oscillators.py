@@ -20,7 +20,7 @@ def test_the_energy_stays_and_lies_where_it_should(system, generator):
 
 
 @each
-def test_the_energy_would_see_another_law(system, generator):
+def test_the_energy_changes_under_other_equations_of_motion(system, generator):
     start = system.draw(20, generator)
     wrong = start + 0.1 * system.rates(start) * torch.tensor([1.0, 0.9])
     assert (system.energy(wrong) - system.energy(start)).abs().max() > 1e-3
@@ -57,19 +57,19 @@ def test_the_pendulum_has_its_period(largest):
         assert period == pytest.approx(2 * math.pi, rel=1e-6)
 
 
-def test_the_pendulum_is_the_same_in_a_mirror(generator):
+def test_the_pendulum_is_symmetric_under_reflection(generator):
     start = Pendulum().draw(10, generator)
     mirrored = Pendulum().simulate(-start, steps=5, time_step=1.0)
     assert torch.allclose(mirrored, -Pendulum().simulate(start, steps=5, time_step=1.0), atol=1e-8)
 
 
-def test_populations_rest_at_their_balance():
+def test_populations_stay_at_their_equilibrium():
     rest = torch.tensor([[0.0, math.log(0.5)]], dtype=torch.float64)
     assert torch.allclose(LotkaVolterra().simulate(rest, steps=5, time_step=1.0)[0], rest.expand(5, 2))
 
 
 @each
-def test_a_seed_means_the_same_orbits(system):
+def test_the_same_seed_gives_the_same_orbits(system):
     first, again, other = (system.trajectories(4, steps=3, time_step=0.1, seed=s) for s in (1, 1, 2))
     assert first.digest == again.digest != other.digest
     assert first.states.shape == (4, 3, 2)
@@ -94,6 +94,6 @@ def test_every_keeps_the_orbit_and_says_its_time_step(system):
         (lambda: Pendulum().simulate(torch.zeros(1, 2), steps=0, time_step=0.1), "steps"),
     ],
 )
-def test_what_has_no_meaning_is_refused(call, says):
+def test_settings_out_of_range_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()

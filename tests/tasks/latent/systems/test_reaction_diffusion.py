@@ -26,11 +26,11 @@ def drift(f, state):
     return np.abs(before - after).max() / np.abs(after).max()
 
 
-def test_the_reaction_commutes_with_turns_of_the_two_fields():
+def test_the_reaction_is_equivariant_under_rotations_of_the_two_fields():
     assert drift(SMALL.reaction, SMALL.spiral()) < EXACT
 
 
-def test_the_simulation_commutes_with_turns_where_both_fields_diffuse_alike():
+def test_the_simulation_is_equivariant_under_rotations_where_both_fields_diffuse_alike():
     assert drift(lambda x: last(SMALL, x), SMALL.spiral()) < EXACT
     unlike = ReactionDiffusion(points=24, length=12.0, diffusion=(0.1, 0.2))
     assert drift(lambda x: last(unlike, x), unlike.spiral()) > 1e-3
@@ -50,7 +50,7 @@ def test_the_step_is_of_order_four():
     assert np.abs(last(SMALL, start, 41, 0.05) - exact).max() < 2e-5
 
 
-def test_waves_that_decay_within_a_step_find_their_balance():
+def test_waves_that_decay_within_a_step_reach_equilibrium():
     law = ReactionDiffusion(points=8, length=4.0, diffusion=(1.0, 1.0))
     wave = np.cos(3 * np.pi / 2 * law.axis)
     uneven = np.stack([1 + 0.5 * wave[None].repeat(8, 0), 0.3 * wave[:, None].repeat(8, 1)])
@@ -58,7 +58,7 @@ def test_waves_that_decay_within_a_step_find_their_balance():
     assert np.abs(last(law, uneven, 5, 0.05) - exact).max() < 2e-4
 
 
-def test_an_even_state_turns_on_the_unit_circle_with_frequency_beta():
+def test_a_uniform_state_rotates_on_the_unit_circle_with_frequency_beta():
     law = ReactionDiffusion(points=8, beta=1.3)
     start = np.stack([np.ones((8, 8)), np.zeros((8, 8))])
     end = last(law, start, 21, 0.1)
@@ -107,6 +107,6 @@ def test_the_same_settings_give_the_same_data():
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_what_has_no_meaning_is_refused(call, says):
+def test_settings_out_of_range_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
