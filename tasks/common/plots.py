@@ -129,7 +129,7 @@ def draw_matrix(
     for i, row in enumerate(matrix.tolist() if form else ()):
         for j, value in enumerate(row):
             shade = "white" if abs(value) > 0.6 * size else INK
-            axis.text(j, i, format(value + 0.0, form), ha="center", va="center", fontsize=8, color=shade)
+            axis.text(j, i, format(value, f"z{form}"), ha="center", va="center", fontsize=8, color=shade)
 
 
 def save_figure(figure: "Figure", path: str | Path, **options: Any) -> None:

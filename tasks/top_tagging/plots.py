@@ -18,14 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "draw_boosts",
-    "draw_calibration",
-    "draw_learning",
-    "draw_metric",
-    "draw_overview",
-    "draw_rejection",
-]
+__all__ = ["draw_boosts", "draw_calibration", "draw_invariance", "draw_learning", "draw_metric", "draw_overview",
+           "draw_rejection"]  # fmt: skip
 
 COLOUR = {name: colour(i) for i, name in enumerate(TAGGERS)} | {PUBLISHED: INK}
 LEGEND = 1.8  # inches
@@ -49,6 +43,11 @@ def draw_learning(results: TaggingResults) -> "Figure":
 def draw_calibration(results: TaggingResults) -> "Figure":
     """Share of top jets against the score at the largest size; on the diagonal a score is a probability."""
     return _one(results, _calibration)
+
+
+def draw_invariance(results: TaggingResults) -> "Figure":
+    """AUC against the rapidity of a boost of constituents and beams."""
+    return _one(results, _boosts, margin=1.7)
 
 
 def draw_boosts(results: TaggingResults, measure: Callable[[Tensor, Tensor], float] = auc) -> "Figure":
@@ -140,4 +139,6 @@ def _calibration(axis: "Axes", results: TaggingResults) -> None:
 def _line(name: str, *, faint: bool = False) -> dict[str, Any]:
     """How a tagger is drawn; its further seeds faintly and without a name."""
     style = {"color": COLOUR[name], "ls": "--" if name == PUBLISHED else "-"}
-    return style | ({"lw": 0.8, "alpha": 0.4, "label": "_"} if faint else {"lw": 1.5, "label": name})
+    if faint:
+        return style | {"lw": 0.8, "alpha": 0.4, "label": "_"}
+    return style | {"lw": 3.5 if name == TAGGERS[0] else 1.5, "label": name}  # others often lie on it

@@ -10,13 +10,15 @@ from tasks.common.results import Column, Summary, Table, environment
 from tasks.top_tagging.plots import (
     draw_boosts,
     draw_calibration,
+    draw_invariance,
     draw_learning,
     draw_metric,
     draw_overview,
     draw_rejection,
 )
 from tasks.top_tagging.results import PEER, TaggingResults, tagger_table
-from tasks.top_tagging.tagging.metrics import accuracy
+from tasks.top_tagging.tagging.metrics import accuracy, auc
+from tasks.top_tagging.tagging.models import PUBLISHED
 
 __all__ = ["write_tagging_report"]
 
@@ -28,10 +30,14 @@ WHY = (
     "and the probability that a jet of given momenta, beams included, is a top jet. A metric in the network uses these "
     "two and assumes nothing about the distribution of jets."
 )
-TAGGERS = (
-    "LieGNN has the metric that was found, LorentzNet Minkowski's, EGNN Euclid's, and LorentzNet, raw, has none; they "
-    "are the same network otherwise. The transformer takes the usual features of constituents."
-)
+ROLES = {
+    "LieGNN": "with the metric found (LieGNN)",
+    "LorentzNet": "with Minkowski's (LorentzNet)",
+    "LorentzNet, raw": "without a metric (LorentzNet, raw)",
+    "EGNN": "with Euclid's metric (EGNN)",
+    "Transformer": "by a transformer of the usual features",
+    PUBLISHED: "by the published LorentzNet, trained elsewhere",
+}
 
 
 def write_tagging_report(
@@ -75,9 +81,10 @@ def _sure(results: TaggingResults) -> str:
     near = sum(angle <= NEAR for angle in angles)
     n, other = len(angles), f", {len(angles) - near} not" if near < len(angles) else ""
     searches = "One search" if n == 1 else f"{near} of {n} searches (sizes of the training set, seeds)"
-    sentence = f"{searches} found it{other}, without being told: the angle to Minkowski's form is at most "
-    sentence += f"{max(angle for angle in angles if angle <= NEAR or not near):.1g} degrees. "
-    return sentence + (
+    worst = max(angle for angle in angles if angle <= NEAR or not near)
+    text = "less than 0.01" if worst < 0.01 else f"{worst:.2g}"
+    return (
+        f"{searches} found it{other}, without knowing the answer: the angle to Minkowski's form is {text} degrees. "
         f"On {best.train_jets:,} training jets {best.n_generators} generators leave the light cone invariant (the "
         "Lorentz group and scaling have 7). Their number stands out from the spectrum by a factor of "
         f"{best.evidence.get('gap') or math.nan:.3g}."
@@ -90,9 +97,8 @@ def _angle(cosine: float | None) -> float:
 
 
 def _gain(results: TaggingResults) -> str:
-    finals = {s.group["row"]: s for s in _final(results)}
-    ours = [f"{name} {finals[name]['auc'].median:.4f}" for name in finals if name in results.final()]
-    return f"AUC on {len(results.label):,} test jets: {', '.join(ours)}" if ours else ""
+    ours = [f"{s['auc'].median:.4f} {ROLES[s.group['row']]}" for s in _final(results)]
+    return f"AUC on {len(results.label):,} test jets: {'; '.join(ours)}." if ours else ""
 
 
 def _final(results: TaggingResults) -> list[Summary]:
@@ -109,24 +115,24 @@ def _first_screen(results: TaggingResults) -> Section:
     pictures = [Picture(figure=draw_metric(results), caption="The metric J that was found, up to its size.")]
     if _has_boosts(results):
         caption = (
-            "AUC of test jets that are boosted after training. A Lorentz invariant tagger gives a flat line where the "
-            "beams are boosted too; without them the beams break the symmetry."
+            "AUC of test jets that are boosted, with the beams, after training. A Lorentz invariant tagger gives a "
+            "flat line."
         )
-        pictures.append(Picture(figure=draw_boosts(results), caption=caption))
+        pictures.append(Picture(figure=draw_invariance(results), caption=caption))
     return Section(heading="Metric and taggers", folded=False, lines=lines, pictures=pictures,
                    tables=[tagger_table(_final(results))])  # fmt: skip
 
 
 def _why(results: TaggingResults) -> Section:
-    lines = [WHY, TAGGERS]
+    lines = [WHY, "Apart from the metric, the first four taggers are the same network."]
     lines += [f"{m.train_jets:,} training jets, seed {m.seed}: {m}" for m in results.metrics]
     lines.append(
         "All taggers are measured on the same test jets. Figures are medians over seeds, with the lowest and highest "
         "in brackets where there are several. 1/eB is the rejection of QCD jets, 1 / efficiency, where the share eS of "
         "top jets passes; with > it is a lower bound at 95 %, since fewer than ten QCD jets pass."
     )
-    return Section(heading="What the figures mean, and every size of the training set", lines=lines,
-                   tables=[tagger_table(results.table.summary())])  # fmt: skip
+    heading = "Why a metric, though jets are not distributed symmetrically; what the figures mean"
+    return Section(heading=heading, lines=lines, tables=[tagger_table(results.table.summary())])
 
 
 def _differences(results: TaggingResults) -> Section:
@@ -145,7 +151,7 @@ def _differences(results: TaggingResults) -> Section:
 
 
 def _signed(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # + 0.0: no -0
+    return f"{value:+z.4f}"
 
 
 def _curves(results: TaggingResults) -> Section:
@@ -163,13 +169,13 @@ def _boosts(results: TaggingResults) -> Section:
     if not _has_boosts(results):
         return Section(heading="Boosts", lines=["No jets were boosted."])
     caption = (
-        "Accuracy of test jets boosted after training, each along a direction of its own. Left: constituents and beams "
+        "Test jets boosted after training, each along a direction of its own. Left: constituents and beams "
         "together, the exact symmetry of a Lorentz invariant tagger. Right: constituents alone, as in a sample of "
-        "boosted jets. Accuracy depends on the threshold 0.5, so scores that all shift show here and not in the AUC."
+        "boosted jets; the beams break the symmetry. Accuracy depends on the "
+        "threshold 0.5, so scores that all shift show there and not in the AUC."
     )
-    return Section(
-        heading="Boosts", pictures=[Picture(figure=draw_boosts(results, accuracy), caption=caption)]
-    )
+    pictures = [Picture(figure=draw_boosts(results, measure), caption=caption) for measure in (auc, accuracy)]
+    return Section(heading="Boosts", pictures=pictures)
 
 
 def _has_boosts(results: TaggingResults) -> bool:

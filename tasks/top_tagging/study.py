@@ -228,9 +228,9 @@ class TopTagging:
         if plan.train >= USUAL.train and plan.test >= USUAL.test and plan.epochs >= USUAL.epochs:
             return ""
         return (
-            f"A small run: {plan.train:,} training jets, {plan.test:,} test jets, {plan.epochs} epochs, seeds: "
-            f"{plan.seeds}. It shows that everything works; the taggers are not trained to the end, so neither their "
-            "figures nor their order mean much."
+            f"A {'quick' if self.quick else 'small'} run: {plan.train:,} training jets, {plan.test:,} test jets, "
+            f"{plan.epochs} epochs. It shows that everything works; the taggers are not trained to the end, so neither "
+            "their figures nor their order mean much."
         )
 
     def _train_all(self, runner: TaggerRunner) -> None:

@@ -61,7 +61,7 @@ def whole():
     runs = [run(row, seed, size, sharpness, moved=size == 100) for seed in (0, 1) for size in (50, 100)
             for row, sharpness in (("LieGNN", 2.0), ("LorentzNet", 2.2), ("EGNN", 1.0))]  # fmt: skip
     published = run(PUBLISHED, size=1_200_000, sharpness=4.0, moved=True, about={"parameters": 9})
-    metric = torch.diag(torch.tensor([1.0, -1, -1, -0.9], dtype=torch.float64))
+    metric = torch.diag(torch.tensor([1.0, -1, -1, -0.9], dtype=torch.float64)) - 1e-9
     return outcome(*runs, published, metrics=[finding(metric)], about={"data": {"source": "here"}})
 
 
@@ -177,7 +177,7 @@ def test_the_first_screen_has_the_metric_the_taggers_and_the_boosts(tmp_path):
     first = page_of(whole(), tmp_path, "A small run.").split("<details>")[0]
     assert first.index("A small run.") < first.index("A metric was found")
     assert first.count("<svg") == 2
-    for text in ("AUC on 300 test jets: LieGNN", "LorentzNet, published", "1/eB at eS 0.5", "rapidity"):
+    for text in ("with the metric found (LieGNN); ", "LorentzNet, published", "1/eB at eS 0.5", "rapidity"):
         assert text in first
     assert (tmp_path / "overview.png").stat().st_size > 10_000
 
@@ -188,8 +188,8 @@ def test_the_page_explains_and_keeps_the_rest_folded(tmp_path):
     assert "Why a metric is used although jets are not distributed symmetrically" in folded
     assert "6 generators and a metric of |cosine| 0.99" in folded
     assert "Compared with LorentzNet" in folded
-    assert page.count("<svg") == 6
-    assert not re.search(r"-0\.0+\b", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL))
+    assert page.count("<svg") == 7
+    assert not re.search(r">\s*-0\.0+\s*<", page)  # nor in a picture
 
 
 def test_a_metric_is_named_by_its_angle_to_minkowskis(tmp_path):
