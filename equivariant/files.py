@@ -5,8 +5,8 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,6 @@ __all__ = [
     "read_npz",
     "read_safetensors",
     "read_tensors",
-    "replacing",
     "write_file",
     "write_npz",
     "write_tensors",
@@ -33,58 +32,17 @@ UNSUMMED = "0" * 64  # stands there while the checksum is computed
 YEAR_ZERO = (1980, 1, 1, 0, 0, 0)  # of the entries of a .npz, so that the same arrays give the same bytes
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder; its file replaces ``path`` in one step when the block ends.
-
-    The temporary name carries the process id, so that processes side by side do not meet. After an error within
-    the block it is removed and the old file stays.
-
-    Args:
-        path: of the file to write; its folder is made where it is missing.
-
-    Yields:
-        The path to write to.
-
-    Raises:
-        OSError: with a sentence, when the file cannot be written (disk full, no permission).
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     with replacing(f"{folder}/a.txt") as temporary:
-        ...         _ = temporary.write_text("whole")
-        ...     Path(folder, "a.txt").read_text()
-        'whole'
-    """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        _remove(temporary)
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno,
-                f"cannot write {path}: {error.strerror or error}; nothing there was changed. Make room or choose "
-                "another folder, then run again",
-            ) from None
-        raise
-
-
 def write_file(path: str | Path, content: bytes | str) -> None:
     """Write a file whole or not at all.
 
+    The content goes to a temporary file, whose name carries the process id, and that replaces the old one in one step.
+
     Args:
-        path: of the file.
+        path: of the file; its folder is made where it is missing.
         content: bytes, or text that is written as UTF-8.
 
     Raises:
-        OSError: with a sentence, when the file cannot be written; the old one stays.
+        OSError: with a sentence, when the file cannot be written (disk full, no permission); the old one stays.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -93,8 +51,24 @@ def write_file(path: str | Path, content: bytes | str) -> None:
         ...     [path.name for path in Path(folder).iterdir()]
         ['a.txt']
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):  # the error that brought us here says more
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        sentence = f"cannot write {path}: {error.strerror or error}; nothing there was changed"
+        raise OSError(
+            error.errno, f"{sentence}. Make room or choose another folder, then run again"
+        ) from None
 
 
 def write_tensors(path: str | Path, form: str, tensors: Mapping[str, Tensor], **metadata: str) -> None:
@@ -256,13 +230,6 @@ def read_npy(path: str | Path) -> np.ndarray:
             return _array(file, path.stat().st_size)
     except (EOFError, ValueError) as error:
         raise ValueError(f"{path} is not a .npy of plain numbers or not whole ({error})") from None
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # the error that brought us here says more
 
 
 def _header(blob: bytes) -> dict[str, Any]:

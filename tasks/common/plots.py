@@ -59,15 +59,19 @@ def colour(i: int) -> str:
     return COLOURS[i % len(COLOURS)]
 
 
-def legend(axis: "Axes", title: str | None = None) -> None:
+def legend(axis: "Axes", title: str | None = None, *, below: bool = False) -> None:
     """A legend to the right of the axes, if there is anything to name.
 
     Args:
         axis: whose labels it shows.
         title: above it.
+        below: put it below the axes, for narrow pictures.
     """
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    if below:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 4, "columnspacing": 1.0}
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, title=title, loc="center left", bbox_to_anchor=(1, 0.5))
+        axis.legend(frameon=False, title=title, **place)
 
 
 def draw_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], quantity: str, unit: str) -> "Figure":

@@ -176,12 +176,10 @@ class ResultTable:
         rows: one for each run; ``seed`` beside the columns of ``by``, and whatever was measured.
 
     Example:
-        >>> table = ResultTable(by=("model",), targets=[Target(measure="error", at_most=1.5)])
+        >>> table = ResultTable(by=("model",))
         >>> table.rows += [{"model": "MLP", "seed": s, "error": e} for s, e in ((0, 1.0), (1, 3.0))]
         >>> print(table.summary()[0]["error"])
         2 (1 to 3)
-        >>> table.verdicts()
-        ['Met in part: error (MLP) at most 1.5, by 1 of 2 seeds; 2 (1 to 3).']
     """
 
     by: tuple[str, ...] = ()
@@ -224,12 +222,6 @@ class ResultTable:
         return [
             Summary(group=group, seeds=len(rows), spreads=self._spreads(rows))
             for group, rows in self._groups()
-        ]
-
-    def verdicts(self) -> list[str]:
-        """A sentence for each target and group: met or not, by how many seeds."""
-        return [
-            self._verdict(target, group, rows) for target in self.targets for group, rows in self._groups()
         ]
 
     def table(self, columns: Sequence[Column], best: str | None = None) -> Table:
@@ -291,14 +283,6 @@ class ResultTable:
             and not isinstance(value, bool)
         )
         return {name: Spread.of(row.get(name) for row in rows) for name in names}
-
-    def _verdict(self, target: Target, group: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-        values = [row.get(target.measure) for row in rows]
-        met, n = sum(map(target.met, values)), len(rows)
-        word = "Met" if met == n else "Not met" if met == 0 else "Met in part"
-        of = f" ({', '.join(map(str, group.values()))})" if group else ""
-        count = "" if n == 1 else f", by {met} of {n} seeds"
-        return f"{word}: {target.measure.replace('_', ' ')}{of} {target}{count}; {Spread.of(values)}."
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:

@@ -75,14 +75,15 @@ def draw_overview(results: TwoBodyResults, columns: int = 3) -> "Figure":
     Returns:
         The figure.
     """
-    ratios = (1, 1, 1.5) if columns == 3 else None
-    figure, (generator, orbits, errors) = panels(3, columns, height=3.5, width_ratios=ratios)
+    size, ratios = (3.6, (1, 1, 1.5)) if columns == 3 else (4.6, None)
+    figure, (generator, orbits, errors) = panels(3, columns, width=size, height=3.5, width_ratios=ratios)
     first = results.discoveries[0]
     if first.raw.n_generators:
         draw_matrix(generator, first.raw.basis[0], first.raw.coordinates, rotation=60)
     generator.set_title("generator L" if first.raw.n_generators else "no generator")
     _draw_orbits(orbits, results)
     _draw_errors(errors, results.table.summary())
+    legend(errors, title="symmetry", below=columns == 1)
     return figure
 
 
@@ -156,7 +157,7 @@ def _draw_orbits(axis: "Axes", results: TwoBodyResults, n: int = 12) -> None:
         for i, orbit in enumerate(moved.numpy()):
             axis.plot(orbit[:, 0], orbit[:, 1], color=colour, lw=1.2, alpha=0.8, label="" if i else label)
     axis.set(xlabel="q1x [length]", ylabel="q1y [length]", aspect="equal", title="orbits of body 1")
-    axis.legend(frameon=False, loc="center", handlelength=1.2)
+    axis.legend(frameon=False, loc="center", handlelength=1.2, fontsize=8)
 
 
 def _draw_errors(axis: "Axes", summaries: list[Summary]) -> None:
@@ -172,4 +173,3 @@ def _draw_errors(axis: "Axes", summaries: list[Summary]) -> None:
     axis.set(xscale="log", xlabel="test error [squared units of the data]", title="forecasts of test orbits")
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    legend(axis, title="symmetry")

@@ -11,7 +11,6 @@ from equivariant.files import (
     read_npy,
     read_npz,
     read_tensors,
-    replacing,
     write_file,
     write_npz,
     write_tensors,
@@ -87,19 +86,19 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, m
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-def interrupted(path):
-    with replacing(path) as temporary:
-        temporary.write_text("half")
+def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    write_file(tmp_path / "a.txt", "old")
+    seen = []
+
+    def interrupt(descriptor):
+        seen.extend(path.name for path in tmp_path.iterdir())
         raise KeyboardInterrupt
 
-
-def test_an_interrupted_block_leaves_nothing(tmp_path):
-    with replacing(tmp_path / "a") as temporary:
-        assert str(os.getpid()) in temporary.name
-        temporary.write_text("whole")
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        interrupted(tmp_path / "a")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+        write_file(tmp_path / "a.txt", "new")
+    assert f"a.txt.{os.getpid()}.part" in seen
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_folder_that_is_a_file_gets_a_sentence(tmp_path):
