@@ -25,8 +25,10 @@ class Generator(nn.Module):
         ValueError: for more generators than the search space holds.
     """
 
-    matrices: Tensor
-    whitened: Tensor
+    matrices: Tensor | None
+    whitened: Tensor | None
+    encode: Tensor
+    decode: Tensor
 
     def __init__(
         self,
@@ -42,10 +44,13 @@ class Generator(nn.Module):
             raise ValueError(
                 f"n_generators must be at most {space.size}, the dimension of the search space, got {c}"
             )
-        self.kind, self.size = distribution.kind, size
+        self.kind, self.size, self.rank = distribution.kind, size, space.rank
         self.register_buffer("matrices", space.matrices)
         self.register_buffer("whitened", space.whitened)
-        self.weight = nn.Parameter(torch.empty(c, space.size, dtype=space.matrices.dtype))
+        if space.matrices is None:
+            self.register_buffer("encode", space.whitening.encode)
+            self.register_buffer("decode", space.whitening.decode)
+        self.weight = nn.Parameter(torch.empty(c, space.size, dtype=torch.float64))
         self.mean = nn.Parameter(distribution.mean.double().clone(), requires_grad=learn_distribution)
         self.log_scale = nn.Parameter(distribution.scale.double().log(), requires_grad=learn_distribution)
         self.reset_parameters()
@@ -67,11 +72,15 @@ class Generator(nn.Module):
     @property
     def basis(self) -> Tensor:
         """The generators (c, k, k) as they act on the data's own vectors."""
+        if self.matrices is None:
+            return self.decode @ self.whitened_basis @ self.encode
         return torch.einsum("cm,mij->cij", self.coefficients, self.matrices)
 
     @property
     def whitened_basis(self) -> Tensor:
         """The generators (c, r, r) as they act on whitened data."""
+        if self.whitened is None:
+            return self.coefficients.reshape(-1, self.rank, self.rank)
         return torch.einsum("cm,mij->cij", self.coefficients, self.whitened)
 
     @property
@@ -101,4 +110,4 @@ class Generator(nn.Module):
 
     def _norm(self, size: float) -> float:
         """Frobenius norm of a generator of this size on r whitened coordinates, each of variance one."""
-        return size * self.whitened.shape[-1] ** 0.5
+        return size * self.rank**0.5

@@ -15,7 +15,10 @@ from torch import Tensor
 from discover.data.whitening import Whitening
 from equivariant.compare import DataSpan
 
-__all__ = ["SearchSpace", "allowed_entries"]
+__all__ = ["MEMORY", "SearchSpace", "allowed_entries", "check_memory"]
+
+WIDE = 32  # columns above which a free search space is not stored as a basis of k^2 matrices
+MEMORY = 4e9  # bytes that a basis or a system of equations may take
 
 Specification = str | Sequence[Sequence[int]] | Tensor
 
@@ -24,42 +27,95 @@ Specification = str | Sequence[Sequence[int]] | Tensor
 class SearchSpace:
     """A basis of the generators that are looked for, seen from the data.
 
-    Shapes: ``matrices (m, k, k)`` act on x; ``whitened (m, r, r)`` are the same seen in the coordinates of
-    ``whitening``, where they are orthonormal.
+    Args:
+        whitening: coordinates z of the data.
+        matrices: (m, k, k), the basis as it acts on x; ``None`` for a wide free space, whose basis is too large to be
+            stored: it is then every L = decode E_ij encode.
+        whitened: (m, r, r), the same in z, where it is orthonormal; ``None`` for a wide free space, where it is E_ij.
     """
 
-    matrices: Tensor
-    whitened: Tensor
     whitening: Whitening
+    matrices: Tensor | None
+    whitened: Tensor | None
+
+    @property
+    def rank(self) -> int:
+        """r, the number of whitened coordinates."""
+        return len(self.whitening.encode)
 
     @property
     def size(self) -> int:
         """m, the number of free parameters of one generator."""
-        return len(self.matrices)
+        return self.rank**2 if self.matrices is None else len(self.matrices)
+
+    def whitened_basis(self) -> Tensor:
+        """The basis (m, r, r) in z, made where it is not stored."""
+        if self.whitened is None:
+            return torch.eye(self.size, dtype=torch.float64).reshape(-1, self.rank, self.rank)
+        return self.whitened
+
+    def combine(self, coefficients: Tensor) -> Tensor:
+        """The generators (c, k, k) with coefficients (c, m) in the basis."""
+        if self.matrices is None:
+            whitened = coefficients.reshape(-1, self.rank, self.rank)
+            return self.whitening.decode @ whitened @ self.whitening.encode
+        return torch.einsum("cm,mij->cij", coefficients, self.matrices)
 
     @classmethod
     def of_data(cls, vectors: Tensor, specification: Specification = "free") -> "SearchSpace":
-        """The search space for data vectors (n, k) with the allowed entries of ``specification``.
+        """The search space for data vectors.
 
-        Raises ``ValueError`` when the specification does not fit k, or when every allowed matrix either moves
-        the data out of their span or does nothing to them.
+        Args:
+            vectors: (n, k).
+            specification: the allowed entries, see ``allowed_entries``.
+
+        Returns:
+            The space of matrices with these entries that map the span of the data into itself.
+
+        Raises:
+            ValueError: when the specification does not fit k, when every allowed matrix either moves the data out
+                of their span or does nothing to them, or when the basis does not fit into memory.
         """
         allowed = allowed_entries(specification, vectors.shape[-1])
         whitening = Whitening.of_data(vectors)
-        entries = _keeping_span(_unit_matrices(allowed), whitening.span)
-        whitened, matrices = _orthonormal(whitening.generators(entries), entries)
+        if allowed.all() and len(allowed) > WIDE:
+            return cls(whitening=whitening, matrices=None, whitened=None)
+        check_memory(
+            4 * 8 * int(allowed.sum()) * allowed.numel(), f"a basis of {int(allowed.sum())} matrices"
+        )
+        # columns of very different units are scaled first: a mask on L is one on S^-1 L S for diagonal S
+        scales = whitening.scales
+        entries = _keeping_span(_unit_matrices(allowed), whitening.scaled_span)
+        whitened = (whitening.encode * scales) @ entries @ (whitening.decode / scales[:, None])
+        whitened, matrices = _orthonormal(whitened, entries)
         if not len(whitened):
             raise ValueError(
                 f"the search space must hold a generator that acts on the data, got {int(allowed.sum())} free "
                 "entries of which none keeps the data in their span and moves them; allow more entries"
             )
-        return cls(matrices=matrices, whitened=whitened, whitening=whitening)
+        return cls(matrices=scales[:, None] * matrices / scales, whitened=whitened, whitening=whitening)
 
     @classmethod
     def plain(cls, vectors: Tensor, specification: Specification = "free") -> "SearchSpace":
         """Every allowed entry, in the data's own coordinates: the search space as published."""
-        entries = _unit_matrices(allowed_entries(specification, vectors.shape[-1]))
-        return cls(matrices=entries, whitened=entries, whitening=Whitening.none(vectors))
+        allowed, whitening = allowed_entries(specification, vectors.shape[-1]), Whitening.none(vectors)
+        if allowed.all() and len(allowed) > WIDE:
+            return cls(whitening=whitening, matrices=None, whitened=None)
+        check_memory(
+            2 * 8 * int(allowed.sum()) * allowed.numel(), f"a basis of {int(allowed.sum())} matrices"
+        )
+        entries = _unit_matrices(allowed)
+        return cls(matrices=entries, whitened=entries, whitening=whitening)
+
+
+def check_memory(needed: float, what: str) -> None:
+    """Raise ``ValueError`` where something needs more bytes than ``MEMORY``."""
+    if needed > MEMORY:
+        raise ValueError(
+            f"{what} would need about {needed / 1e9:.3g} GB of memory, of which at most {MEMORY / 1e9:.3g} GB are "
+            "used; allow fewer entries, such as search_space='blocks:2' or groups of columns that mix, or give "
+            "fewer columns"
+        )
 
 
 def allowed_entries(specification: Specification, k: int) -> Tensor:
@@ -123,6 +179,9 @@ def _keeping_span(entries: Tensor, span: DataSpan) -> Tensor:
     """Orthonormal combinations (p, k, k) of entries whose image of the span stays in the span."""
     outside = torch.eye(len(span.projector), dtype=torch.float64) - span.projector
     leaving = (outside @ entries @ span.basis.mT).flatten(1)
+    # entries with many columns are reduced to a square first, or the SVD builds the full right factor
+    if leaving.shape[1] > WIDE**2:
+        leaving = torch.linalg.qr(leaving.mT, mode="r").R.mT
     left, values, _ = torch.linalg.svd(leaving, full_matrices=True)
     # the entries are unit matrices, so 1e-8 is relative to one
     kept = left[:, int((values > 1e-8).sum()) :].mT

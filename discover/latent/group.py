@@ -47,7 +47,7 @@ class LatentGenerator(Generator):
 
     def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """n group elements (n, k, k), differentiable; by their closed form in two dimensions."""
-        if self.whitened.shape[-1] != 2:
+        if self.rank != 2:
             return super().forward(n, rng)
         return elements(draw(self.kind, self.mean, self.scale, n, rng), self.whitened_basis, PLANE)
 

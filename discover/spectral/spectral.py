@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from discover.data.samples import Samples, YKind
-from discover.data.search_space import SearchSpace, Specification
+from discover.data.search_space import SearchSpace, Specification, check_memory
 from discover.estimator import Estimator
 from discover.networks.fitting import fit, seeded
 from discover.networks.predictor import Predictor
@@ -152,14 +152,23 @@ class Spectral(Estimator):
 
     def _equations(self, samples: Samples, test: Samples, rng: torch.Generator) -> Tensor:
         """Rows (n, q, m): by how much each matrix of the search space violates each equation at each of n data."""
+        self._check_size(samples)
         index = torch.randperm(len(samples), generator=rng, device=rng.device)[: self.points]
         chosen = samples[index]
-        tangents = torch.einsum("bij,nmj->bnmi", self.space_.whitened.to(chosen.x.vectors), chosen.x.vectors)
+        matrices = self.space_.whitened_basis().to(chosen.x.vectors)
+        tangents = torch.einsum("bij,nmj->bnmi", matrices, chosen.x.vectors)
         rows = [self._out_of_support(samples, chosen, tangents)]
         self.explained_variance_ = 0.0
         if samples.y is not None:
             rows.append(self._equivariance(samples, test, chosen, tangents, rng))
         return torch.cat(rows, dim=1).double().cpu()
+
+    def _check_size(self, samples: Samples) -> None:
+        """Refuse equations that memory does not hold."""
+        n, (copies, r), m = min(self.points, len(samples)), samples.x.vectors.shape[1:], self.space_.size
+        outputs = 0 if samples.y is None else samples.y.flat().shape[1] + samples.classes
+        needed = n * m * (24 * (copies * r + outputs) + 4 * copies * r)
+        check_memory(needed, f"{n * (copies * r + outputs)} equations for {m} unknowns")
 
     def _out_of_support(self, samples: Samples, chosen: Samples, tangents: Tensor) -> Tensor:
         """How far each motion (b, n, m, k) of each vector leads out of the support of the vectors: (n, m k, b)."""
@@ -185,7 +194,7 @@ class Spectral(Estimator):
             self.explained_variance_ = predictor.explained_variance(test)
             columns = [
                 _equivariance_part(matrix, *predictor.jvp(chosen.x, tangent), predictor.vectors)
-                for matrix, tangent in zip(self.space_.whitened.to(tangents), tangents, strict=True)
+                for matrix, tangent in zip(self.space_.whitened_basis().to(tangents), tangents, strict=True)
             ]
         return torch.stack(columns, dim=2)
 
@@ -196,6 +205,12 @@ class Spectral(Estimator):
             raise ValueError(
                 "the data require nothing of a generator: they fill their space, and y, if there is one, never "
                 "changes; give a y that does, or a larger thin"
+            )
+        asked, unknowns = int(equations.any(dim=2).sum()), equations.shape[2]
+        if asked < unknowns:
+            raise ValueError(
+                f"{asked} equations do not determine {unknowns} unknowns; give more data, more points, or a narrower "
+                "search space such as 'blocks:2'"
             )
         # no datum counts more than the median one, so that a few steep places do not set the scale
         equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
@@ -213,8 +228,8 @@ class Spectral(Estimator):
         return replace(found, basis=basis)
 
     def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
-        size = self.space_.whitened.shape[-1] ** 0.5  # so that |L x| is |x|, root mean square
-        basis = size * torch.einsum("cm,mij->cij", found.basis, self.space_.matrices)
+        size = self.space_.rank**0.5  # so that |L x| is |x|, root mean square
+        basis = size * self.space_.combine(found.basis)
         distribution = CoefficientDistribution.normal(found.dim, self.distribution_scale)
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
         provenance = self._provenance(samples.digest, explained_variance=self.explained_variance_, **evidence)

@@ -14,7 +14,7 @@ __all__ = ["normals"]
 
 REGULAR = 1e-3  # a gradient below this part of the median one is that of a singular point, and says nothing
 NEW = 0.5  # a local normal of which less is left beside the equations' normals is one of them
-MOST_ROWS = 200_000  # more data are thinned out evenly: neighbours are close enough by then
+MOST_ROWS = 100_000  # more data are thinned out evenly: neighbours are close enough by then
 
 
 def normals(

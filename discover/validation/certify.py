@@ -27,6 +27,7 @@ LEAST_IN_SUPPORT = (
     0.2  # a smaller share of transformed data in the support of the data decides nothing on the map
 )
 LEAST_EXPLAINED = 0.5  # a predictor that explains less of the target decides nothing on the map
+MOST_HELD_OUT = 20_000  # held-out samples that are looked at; more change no verdict
 LARGEST_OFF_SPAN = 1e-3  # a larger share of the action out of the span of the data breaks the distribution
 
 
@@ -237,6 +238,8 @@ def evaluate_symmetry(
         s.map_vectors(whitening.encode).to(device=device, dtype=torch.float32) for s in (train, test)
     )
     rng = torch.Generator(device).manual_seed(seed)
+    if len(test) > MOST_HELD_OUT:
+        test = test[torch.randperm(len(test), generator=rng, device=device)[:MOST_HELD_OUT]]
     whitened = whitened.to(device=device, dtype=torch.float32)
     transformed = test.map_vectors(whitened.sample(len(test), rng))
     of_map = map_evidence(train, test, transformed, steps, rng)

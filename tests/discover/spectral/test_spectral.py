@@ -3,7 +3,7 @@ import torch
 
 from discover import Spectral
 from discover.spectral.tangent import normals
-from equivariant import catalogue, compare, cosine
+from equivariant import V, catalogue, compare, cosine
 
 BRIEF = {"progress": False, "evaluation_steps": 20}
 
@@ -106,3 +106,43 @@ def test_normals_of_a_surface_and_of_a_volume():
 def test_too_few_data_for_a_support_are_refused():
     with pytest.raises(ValueError, match="at least neighbours = 16"):
         Spectral(**BRIEF).fit(torch.randn(12, 2))
+
+
+def test_too_few_equations_are_refused(ball):
+    x = torch.randn(100, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="do not determine 144 unknowns"):
+        Spectral(steps=1, **BRIEF).fit(x, x.norm(dim=1))
+
+
+def test_units_do_not_change_what_is_found(ball):
+    """Metres beside nanometres: the same three rotations."""
+    units = torch.tensor([1e9, 1.0, 1e2], dtype=torch.float64)
+    estimator = Spectral(steps=1000, **BRIEF).fit(ball * units, (ball.norm(dim=1) ** 2).sin())
+    assert estimator.algebra_.n_generators == 3
+    back = estimator.algebra_.basis * units / units[:, None]
+    assert compare.subspace_error(back, catalogue.rotation(3)) < 0.02
+
+
+@pytest.mark.parametrize("column", [0.0, 1.0])
+def test_a_constant_column_is_a_sentence_or_a_relation(ball, column):
+    x = torch.cat([ball, torch.full((len(ball), 1), column, dtype=torch.float64)], dim=1)
+    estimator = Spectral(steps=200, n_generators=3, **BRIEF).fit(x, (ball.norm(dim=1) ** 2).sin())
+    assert estimator.relations_ == (("x3 = 0",) if column == 0 else ())
+
+
+def test_arrays_of_all_kinds_give_one_digest(half_turn):
+    def digest(x, y, **more) -> str:
+        return Spectral(steps=20, n_generators=1, **BRIEF).fit(x, y, y_rep=V, **more).algebra_.digest
+
+    x, y = half_turn
+    assert digest(x, y) == digest(x.numpy(), y.numpy()) == digest(x.tolist(), y.tolist())
+    assert digest(x, y, groups=torch.arange(len(x))) == digest(x, y, groups=list(range(len(x))))
+
+
+def test_the_explained_variance_is_that_of_held_out_data():
+    """Noise can be fitted, not predicted."""
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(200, 2, generator=random), torch.randn(200, generator=random)
+    estimator = Spectral(steps=1500, n_generators=1, **BRIEF).fit(x, y)
+    assert estimator.explained_variance_ < 0.1
+    assert not estimator.verdict_

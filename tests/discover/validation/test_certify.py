@@ -118,3 +118,26 @@ def test_auc_counts_ties_half():
     real, fake = torch.tensor([1.0, 2.0, 2.0]), torch.tensor([0.0, 2.0])
     wins = [(r > f) + 0.5 * (r == f) for r in real for f in fake]
     torch.testing.assert_close(area_under_curve(real, fake), torch.tensor(sum(float(w) for w in wins) / 6))
+
+
+def test_a_weak_target_does_not_pass_on_the_distribution_alone(generator):
+    x = torch.randn(3000, 2, generator=generator, dtype=torch.float64)
+    y = 0.1 * x[:, 0] + torch.randn(3000, generator=generator, dtype=torch.float64)
+    verdict = certify(ROTATION, x, y)
+    assert verdict.distribution == "holds"
+    assert verdict.explained_variance < 0.1
+    assert (verdict.map, verdict.passed, bool(verdict)) == ("undecided", False, False)
+    assert "must reach R^2 = 0.5" in str(verdict)
+
+
+def test_the_words_follow_the_target(half_turn):
+    x, y = half_turn
+    assert "the map x -> y is equivariant" in str(certify(ROTATION, x, y))
+    assert "the map x -> y is invariant" in str(certify(ROTATION, x, x.norm(dim=1)))
+    assert "held-out data, with 90 % intervals" in str(certify(ROTATION, x, y, steps=20))
+
+
+def test_lists_and_arrays_give_one_verdict(half_turn):
+    x, y = half_turn
+    expected = certify(ROTATION, x, y, steps=20)
+    assert certify(ROTATION, x.numpy(), y.tolist(), steps=20) == expected
