@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from discover import LieGAN, refine
-from equivariant import LieAlgebra, catalogue, cosine
+from equivariant import LieAlgebra, V, catalogue, cosine
 from tasks.common.files import read_json
 from tasks.two_body.data import COLUMNS, load_orbits, pairs
 
@@ -51,7 +51,7 @@ def discover(space: str, seed: int, train: Tensor, true: LieAlgebra) -> Run:
     x, y = pairs(train)
     groups = torch.arange(len(train)).repeat_interleave(train.shape[1] - 1)
     method = LieGAN(search_space=SPACES[space], seed=seed, progress=False)
-    estimator, seconds = timed(lambda: method.fit(x, y, coordinates=COLUMNS, groups=groups))
+    estimator, seconds = timed(lambda: method.fit(x, y, y_rep=V, coordinates=COLUMNS, groups=groups))
     refined = refine(estimator.algebra_, x).algebra
     verdict = estimator.verdict_
     return Run(

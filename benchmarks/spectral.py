@@ -17,7 +17,7 @@ from common import timed, write_result
 from torch import Tensor
 
 from discover import Spectral, refine
-from equivariant import catalogue, cosine
+from equivariant import V, catalogue, cosine
 from equivariant.compare import subspace_error
 from tasks.top_tagging.data.shards import load_jets
 from tasks.top_tagging.discovery.jet_algebra import discovered_metric, minkowski_cosine
@@ -29,7 +29,7 @@ def on_orbits(train: Tensor, seed: int) -> dict[str, Any]:
     x, y = pairs(train)
     trajectory = torch.arange(len(train)).repeat_interleave(train.shape[1] - 1)
     estimator, seconds = timed(
-        lambda: Spectral(seed=seed, progress=False).fit(x, y, coordinates=COLUMNS, groups=trajectory)
+        lambda: Spectral(seed=seed, progress=False).fit(x, y, y_rep=V, coordinates=COLUMNS, groups=trajectory)
     )
     true = catalogue.by_name("4*so(2)")
     verdict = estimator.verdict_
