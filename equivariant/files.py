@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from threading import get_ident
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -35,7 +36,8 @@ YEAR_ZERO = (1980, 1, 1, 0, 0, 0)  # of the entries of a .npz, so that the same 
 def write_file(path: str | Path, content: bytes | str) -> None:
     """Write a file whole or not at all.
 
-    The content goes to a temporary file, whose name carries the process id, and that replaces the old one in one step.
+    The content goes to a temporary file, whose name carries the process and the thread; it replaces the old one in
+    one step.
 
     Args:
         path: of the file; its folder is made where it is missing.
@@ -52,7 +54,7 @@ def write_file(path: str | Path, content: bytes | str) -> None:
         ['a.txt']
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -65,10 +67,12 @@ def write_file(path: str | Path, content: bytes | str) -> None:
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        sentence = f"cannot write {path}: {error.strerror or error}; nothing there was changed"
-        raise OSError(
-            error.errno, f"{sentence}. Make room or choose another folder, then run again"
-        ) from None
+        failure = OSError(
+            f"cannot write {path}: {error.strerror or error}; nothing there was changed. Make room or choose another "
+            "folder, then run again"
+        )
+        failure.errno = error.errno
+        raise failure from None
 
 
 def write_tensors(path: str | Path, form: str, tensors: Mapping[str, Tensor], **metadata: str) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -12,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from equivariant.coordinates import Coordinates, solve_by_evidence
+from equivariant.files import read_tensors, write_tensors
 from equivariant.group import Factor, Group, Symmetry
 from equivariant.nullspace import DENSE, NullSpace, canonical, intertwiners
 from equivariant.rep import Axis, Rep, Term, term_elements, term_generators, term_shape
@@ -61,11 +58,9 @@ def read(folder: Path, key: str) -> NullSpace | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            evidence = json.loads((file.metadata() or {})["evidence"])
-            tensors = {name: file.get_tensor(name) for name in ("basis", "singular_values")}
-        return NullSpace(**tensors, **evidence)
-    except (SafetensorError, KeyError, ValueError, TypeError):
+        metadata, tensors = read_tensors(path, FORMAT, "null space", "a MapSolver with a cache")
+        return NullSpace(**tensors, **json.loads(metadata["evidence"]))
+    except (KeyError, ValueError, TypeError):
         return None
 
 
@@ -77,17 +72,9 @@ def write(folder: Path, key: str, found: NullSpace) -> None:
         key: of the problem, from ``problem_key``.
         found: the answer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {"basis": found.basis, "singular_values": found.singular_values}
-    evidence = {"residual": found.residual, "gap": found.gap}
-    handle, unfinished = tempfile.mkstemp(dir=folder)
-    os.close(handle)
-    save_file(
-        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        unfinished,
-        {"format": FORMAT, "evidence": json.dumps(evidence)},
-    )
-    os.replace(unfinished, folder / f"{key}.safetensors")
+    evidence = json.dumps({"residual": found.residual, "gap": found.gap})
+    write_tensors(folder / f"{key}.safetensors", FORMAT, tensors, evidence=evidence)
 
 
 def dual(term: Term) -> Term:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from discover.equations.library import PolynomialLibrary, monomials
-from equivariant.files import read_tensors
+from equivariant.files import read_tensors, write_tensors
 
 __all__ = ["INTEGRATORS", "Equation", "RightHandSide", "euler", "runge_kutta"]
 
@@ -182,12 +181,11 @@ class Equation:
         """
         library = {"dim": self.dim, "degree": self.library.degree, "constant": self.library.constant}
         metadata = {
-            "format": FORMAT,
             "library": json.dumps(library),
             "variables": json.dumps(self.variables),
             "time_unit": self.time_unit,
         }
-        save_file({"coefficients": self.coefficients.cpu().contiguous()}, Path(path), metadata)
+        write_tensors(path, FORMAT, {"coefficients": self.coefficients}, **metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> "Equation":
