@@ -1,7 +1,9 @@
 """The study of top tagging: find a metric on training jets, train every tagger, measure all on the same test jets."""
 
+import itertools
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -237,40 +239,29 @@ class TopTagging:
         """Make every training that is not there; one that cannot be made is logged and left out."""
         if self.weights is not None:
             log.info(_sentence(*runner.published(self.weights), runner.split.test))
-        plan, rows = self.plan(), parse_rows(self.rows)
-        for seed in range(self.seed, self.seed + plan.seeds):
-            for size in plan.curve:
-                for row in rows:
-                    try:
-                        log.info(_sentence(*runner.train(row, size, seed), runner.split.test))
-                    except NoMetricError as error:
-                        log.warning("%s, %d jets, seed %d: %s", row, size, seed, error)
+        for row, size, seed in self._trainings():
+            try:
+                log.info(_sentence(*runner.train(row, size, seed), runner.split.test))
+            except NoMetricError as error:
+                log.warning("%s, %d jets, seed %d: %s", row, size, seed, error)
 
     def _gathered(self, runner: TaggerRunner) -> TaggingResults:
         """The results of all runs in ``out``."""
         runs, split = list(runner.runs()), runner.split
-        missing = self._missing(runner)
+        missing = [f"{row}, {size} jets, seed {seed}" for row, size, seed in self._trainings()
+                   if not runner.path(row, size, seed).exists()]  # fmt: skip
         if missing:
             more = " ..." if missing[3:] else ""
             log.warning("%d trainings are missing: %s%s", len(missing), "; ".join(missing[:3]), more)
-        return TaggingResults(
-            label=split.test.label.long(),
-            runs=runs,
-            metrics=runner.metrics(runs),
-            missing=missing,
-            draws=self.draws,
-            about={"data": {"source": str(split), "digests": split.digests(), "repeated": split.repeated}},
-        )
+        data = {"source": str(split), "digests": split.digests(), "repeated": split.repeated}
+        return TaggingResults(label=split.test.label.long(), runs=runs, metrics=runner.metrics(runs), missing=missing,
+                              draws=self.draws, about={"data": data})  # fmt: skip
 
-    def _missing(self, runner: TaggerRunner) -> list[str]:
+    def _trainings(self) -> Iterator[tuple[str, int, int]]:
+        """Tagger, size and seed of every training that was asked for."""
         plan, rows = self.plan(), parse_rows(self.rows)
-        return [
-            f"{row}, {size} jets, seed {seed}"
-            for seed in range(self.seed, self.seed + plan.seeds)
-            for size in plan.curve
-            for row in rows
-            if not runner.path(row, size, seed).exists()
-        ]
+        for seed, size, row in itertools.product(range(self.seed, self.seed + plan.seeds), plan.curve, rows):
+            yield row, size, seed
 
 
 def _sentence(run: TaggerRun, was_there: bool, test: Jets) -> str:

@@ -131,9 +131,9 @@ def _decays(pdg: np.ndarray, daughters: np.ndarray) -> tuple[np.ndarray, np.ndar
     return tops[hadronic], rows[hadronic]
 
 
-def _split(daughters: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The wanted one of two daughters (n, 2), and the other."""
-    first = wanted[:, 0]
+def _split(daughters: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The chosen one of two daughters (n, 2), and the other."""
+    first = chosen[:, 0]
     one, two = daughters.T
     return np.where(first, one, two), np.where(first, two, one)
 

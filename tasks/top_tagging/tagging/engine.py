@@ -94,7 +94,7 @@ class TaggerState:
 
     @property
     def evaluated(self) -> Tagger:
-        """The tagger whose weights are judged and kept."""
+        """The tagger whose weights are evaluated and kept."""
         return self.tagger if self.averaged is None else self.averaged.module  # type: ignore[return-value]
 
     def step(self, batch: JetBatch, jets: int, number: int, rate: float) -> None:
@@ -141,11 +141,11 @@ class TaggerState:
             self.total.zero_()
 
     def keep(self) -> None:
-        """Remember the judged weights as the best."""
+        """Remember the evaluated weights as the best."""
         self.best = {name: tensor.detach().clone() for name, tensor in self.evaluated.state_dict().items()}
 
     def restore_best(self) -> None:
-        """Give the tagger the weights that were kept, or the judged ones."""
+        """Give the tagger the weights that were kept, or the evaluated ones."""
         self.share_buffers()
         self.tagger.load_state_dict(self.best or self.evaluated.state_dict())
 

@@ -12,6 +12,7 @@ from tasks.top_tagging.tagging.models import TaggerSize, build_tagger
 from tasks.top_tagging.tagging.trainer import TaggerTrainer
 
 pytest.importorskip("lightning_fabric", reason="training needs the extra train")
+pytestmark = pytest.mark.slow  # torchrun starts two processes that import everything
 
 TWO = """
 import sys, torch
