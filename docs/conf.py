@@ -1,8 +1,10 @@
 """How the pages are built: ``python -m sphinx -W -b html docs docs/_build/html``."""
 
+import re
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -59,3 +61,19 @@ sphinx_gallery_conf = {
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+PLAIN = re.compile(r"(``.*?``|:\w+:`.*?`)")
+
+
+def escape_formulas(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Bars and single stars of a formula in a docstring stand for themselves, as a reader of the source sees them."""
+    for i, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = PLAIN.split(line)
+            parts[::2] = [re.sub(r"(?<![*\\])(\||\*(?=[^*\s]))(?!\*)", r"\\\1", part) for part in parts[::2]]
+            lines[i] = "".join(parts)
+
+
+def setup(app: Any) -> None:
+    """Connect the hook before napoleon reads the docstring."""
+    app.connect("autodoc-process-docstring", escape_formulas, priority=400)

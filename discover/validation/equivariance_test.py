@@ -44,6 +44,10 @@ class Defect:
         value: estimate of delta.
         low: lower end of its interval.
         high: upper end; the smallest margin that could be certified.
+
+    Example:
+        >>> Defect(value=0.02, low=0.0, high=0.04).answer(margin=0.1)
+        'symmetric'
     """
 
     value: float
@@ -51,7 +55,14 @@ class Defect:
     high: float
 
     def answer(self, margin: float) -> str:
-        """``"symmetric"``, ``"not symmetric"`` or ``"cannot tell"`` at a margin."""
+        """The answer at a margin.
+
+        Args:
+            margin: the defect up to which a map counts as symmetric.
+
+        Returns:
+            ``"symmetric"``, ``"not symmetric"`` or ``"cannot tell"``.
+        """
         if self.high < margin:
             return "symmetric"
         return "not symmetric" if self.low > margin else "cannot tell"
