@@ -53,7 +53,7 @@ def on_jets(vectors: Tensor, seed: int) -> dict[str, Any]:
         "subspace_error_to_lorentz": subspace_error(found, lorentz),
         "subspace_error_to_lorentz_and_scaling": subspace_error(found, whole),
         "metric_cosine": minkowski_cosine(discovered_metric(found)) if found.n_generators else None,
-        "refined": refine(found).changes[-1].note,
+        "refined": refine(found).match.name,
     }
 
 

@@ -26,7 +26,7 @@ class Change:
     """One step of a refinement.
 
     Args:
-        step: ``"drop"``, ``"orthonormalise"``, ``"close"``, ``"catalogue"``, ``"threshold"`` or ``"sparsify"``.
+        step: ``"drop"``, ``"close"``, ``"orthonormalise"``, ``"catalogue"``, ``"threshold"`` or ``"sparsify"``.
         size: largest principal angle [rad] between the spans before and after the step, as it would be.
         note: what the step did, or why it was not taken.
         taken: whether it was.
@@ -36,7 +36,7 @@ class Change:
     Example:
         >>> from equivariant import catalogue
         >>> [change.step for change in refine(catalogue.rotation(3)).changes]
-        ['drop', 'orthonormalise', 'close', 'catalogue', 'threshold', 'sparsify']
+        ['drop', 'close', 'orthonormalise', 'catalogue', 'threshold', 'sparsify']
     """
 
     step: str
@@ -92,8 +92,8 @@ def refine(
     """Make a raw algebra closed and simple, without moving it beyond what is known of it.
 
     Everything is measured in coordinates in which the data have unit variance. The steps: empty generators are
-    dropped; an orthonormal basis near to the generators is taken; the span becomes the nearest closed algebra, of
-    the form `identify` names; the catalogue's algebra in these coordinates, if it is as near; small entries
+    dropped; the span becomes the nearest closed algebra, of the form `identify` names; an orthonormal basis near
+    to the generators is taken; the catalogue's algebra in these coordinates, if it is as near; small entries
     become zero; a basis of the same span with fewer entries is taken.
 
     With a target ``y`` a step is taken if the held-out equivariance defect stays within its 95 % interval;
@@ -139,9 +139,10 @@ def refine(
         changes.append(change)
 
     step("drop", _drop(state, judge, drop), always=True)
-    step("orthonormalise", _orthonormalise(state, judge.span), always=True)
+    # before orthonormalising, which would count a combination of small coefficients, and its noise, like others
     judge.match = match = identify(state, judge.vectors, tolerance, noise)
     step("close", _close(state, judge, match, tolerance))
+    step("orthonormalise", _orthonormalise(state, judge.span), always=True)
     step("catalogue", _catalogue(state, judge, match, tolerance))
     on_catalogue = changes[-1].note.startswith("taken")
     step("threshold", "nothing to do" if on_catalogue else _threshold(state, threshold))
