@@ -111,8 +111,10 @@ def solve_by_evidence(
 
     A given ``rtol`` is used as it is. Else exact generators that do not commute are solved in good coordinates,
     at their own noise, and noisy ones as they are, at ``RTOL``. Where all commute, both readings are tried: the
-    generators count as exact where none of the singular values lies between rounding and ten times ``RTOL``, or
-    where more of them vanish than for other numbers at the same places; else they count as noisy, with a warning.
+    generators count as exact where none of the singular values lies between rounding and ten times ``RTOL``. An
+    algebra without provenance (not a learned one) also does where more of them vanish than for other numbers at the
+    same places; else it counts as noisy, with a warning. A ``count`` of solutions that are not exact gives the
+    nearest ones in the coordinates that were given.
 
     Args:
         solve: the solver of a factor at a tolerance.
@@ -131,19 +133,20 @@ def solve_by_evidence(
         return found
     if coordinates.noise > EXACT:
         return solve(coordinates.original, RTOL)
+    learned = bool(coordinates.original.algebra.provenance)  # its search space may make some relations exact
     found = solve(coordinates.factor, coordinates.rtol)
     if count is not None:
         exact = found.residual < WARN
     elif coordinates.commuting:
         beyond = found.singular_values[found.dim : found.dim + 1]
         exact = bool((beyond > 10 * RTOL).all())
-        exact = exact or solve(coordinates.perturbed(), ROUNDING).dim < found.dim
+        exact = exact or (not learned and solve(coordinates.perturbed(), ROUNDING).dim < found.dim)
     else:
         exact = True
     if exact:
         return back(found, coordinates.matrix)
     found = solve(coordinates.original, RTOL)
-    if count is None and found.residual > WARN and not coordinates.original.algebra.provenance:
+    if count is None and found.residual > WARN and not learned:
         _warn(
             found, f"has only commuting generators, which may be noisy or exact; taken as noisy up to {RTOL}"
         )

@@ -111,6 +111,15 @@ def test_a_single_noisy_generator_keeps_its_dimensions_with_a_warning():
     assert equivariant_maps(V, V, noisy, rtol=1e-9).dim == 8
 
 
+def test_relations_that_a_search_space_makes_exact_do_not_make_a_learned_generator_exact():
+    """Two pairs of equal blocks: 16 maps are exact, 32 up to the noise."""
+    learned = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64).repeat(4, 1, 1)
+    learned[2:] += 1e-4
+    basis = torch.block_diag(*learned)[None]
+    assert equivariant_maps(V, V, LieAlgebra(basis, provenance={"method": "LieGAN"})).dim == 32
+    assert equivariant_maps(V, V, LieAlgebra(basis)).dim == 16
+
+
 def test_a_tolerance_far_above_an_exact_algebra_warns():
     with pytest.warns(UserWarning, match="leave rtol out"):
         assert equivariant_maps(V, V, _nearly_parallel(SO3, 0.1), rtol=1e-2).dim == 3
