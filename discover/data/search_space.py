@@ -1,8 +1,8 @@
-"""Where a generator is looked for: L = sum_j theta_j B_j with allowed entries, keeping the data where they live.
+"""Where a generator is looked for: L = sum_j theta_j B_j with allowed entries that maps the data's span into itself.
 
-A matrix that moves the data out of their own span cannot be a symmetry, and what a matrix does outside that
-span no datum can tell. So the search runs over {L : allowed entries, L span <= span} modulo {L : L span = 0},
-in coordinates z in which the data have unit second moments. A symmetry of a law with finite second moments is
+A matrix that moves the data out of their own span cannot be a symmetry, and what a matrix does outside that span is
+not determined by data. So the search runs over {L : allowed entries, L span <= span} modulo {L : L span = 0}, in
+coordinates z in which the data have unit second moments. A symmetry of a distribution with finite second moments is
 orthogonal there.
 """
 

@@ -23,7 +23,7 @@ from equivariant.arrays import ArrayLike
 from equivariant.nullspace import NullSpace, null_space
 from equivariant.rep import Rep
 
-__all__ = ["Spectral"]
+__all__ = ["Spectral", "robust_null_space"]
 
 
 @dataclass(kw_only=True)
@@ -133,7 +133,13 @@ class Spectral(Estimator):
         )
         rng = torch.Generator(self.device).manual_seed(self.seed)
         equations = self._equations(whitened_train, whitened_test, rng)
-        found = self._solve(equations)
+        found = robust_null_space(
+            equations,
+            noise=self.noise,
+            count=self.n_generators,
+            least_gap=self.least_gap,
+            reweightings=self.reweightings,
+        )
         self.spectrum_, self.gap_, self.residual_ = found.singular_values, found.gap, found.residual
         self.algebra_ = self._algebra(found, samples, names)
         self.verdict_: Verdict | None = None
@@ -198,35 +204,6 @@ class Spectral(Estimator):
             ]
         return torch.stack(columns, dim=2)
 
-    def _solve(self, equations: Tensor) -> NullSpace:
-        """The null space. Its dimension is decided with all data alike; then the data that fit it weigh more."""
-        sizes = equations.flatten(1).norm(dim=1)
-        if not sizes.any():
-            raise ValueError(
-                "the data require nothing of a generator: they fill their space, and y, if there is one, never "
-                "changes; give a y that does, or a larger thin"
-            )
-        asked, unknowns = int(equations.any(dim=2).sum()), equations.shape[2]
-        if asked < unknowns:
-            raise ValueError(
-                f"{asked} equations do not determine {unknowns} unknowns; give more data, more points, or a narrower "
-                "search space such as 'blocks:2'"
-            )
-        # no datum counts more than the median one, so that a few steep places do not set the scale
-        equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
-        found = null_space(equations.flatten(0, 1), rtol=self.noise, count=self.n_generators)
-        if self.n_generators is None and found.gap < self.least_gap:
-            found = replace(found, basis=found.basis[:0], residual=0.0)
-        basis = found.basis
-        for _ in range(self.reweightings if found.dim else 0):
-            violation = (equations @ basis.mT).flatten(1).norm(dim=1)
-            usual = violation.median().clamp(
-                min=torch.finfo(violation.dtype).tiny
-            )  # exact data violate nothing
-            weights = (1 + (violation / usual).square()) ** -1
-            basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
-        return replace(found, basis=basis)
-
     def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
         size = self.space_.rank**0.5  # so that |L x| is |x|, root mean square
         basis = size * self.space_.combine(found.basis)
@@ -234,6 +211,62 @@ class Spectral(Estimator):
         evidence = {"spectrum": found.singular_values.tolist(), "gap": found.gap, "residual": found.residual}
         provenance = self._provenance(samples.digest, explained_variance=self.explained_variance_, **evidence)
         return LieAlgebra(basis, distribution, coordinates=names, provenance=provenance)
+
+
+def robust_null_space(
+    equations: Tensor,
+    *,
+    noise: float = 0.01,
+    count: int | None = None,
+    least_gap: float = 2.0,
+    reweightings: int = 4,
+) -> NullSpace:
+    """The null space of equations over data, of which some may not hold.
+
+    Its dimension is decided with all data alike; then those that fit it get more weight.
+
+    Args:
+        equations: (n, q, m): q equations for m unknowns at each of n data.
+        noise: level of noise, relative to the largest singular value.
+        count: dimension of the null space; by default where the gap of the spectrum is.
+        least_gap: with a smaller gap the null space is empty; not asked where ``count`` is given.
+        reweightings: rounds in which outliers lose weight.
+
+    Returns:
+        The null space, with the spectrum of all data alike.
+
+    Raises:
+        ValueError: where the equations are all zero or fewer than the unknowns.
+
+    Example:
+        >>> equations = torch.eye(3, dtype=torch.float64)[None, 1:].repeat(9, 1, 1)
+        >>> robust_null_space(equations).basis.abs().tolist()
+        [[1.0, 0.0, 0.0]]
+    """
+    sizes = equations.flatten(1).norm(dim=1)
+    if not sizes.any():
+        raise ValueError(
+            "the data require nothing of a generator: they fill their space, and y, if there is one, never "
+            "changes; give a y that does, or a larger thin"
+        )
+    asked, unknowns = int(equations.any(dim=2).sum()), equations.shape[2]
+    if asked < unknowns:
+        raise ValueError(
+            f"{asked} equations do not determine {unknowns} unknowns; give more data, more points, or a narrower "
+            "search space such as 'blocks:2'"
+        )
+    # no datum counts more than the median one, so that a few steep places do not set the scale
+    equations = equations / sizes.clamp(min=sizes[sizes > 0].median())[:, None, None]
+    found = null_space(equations.flatten(0, 1), rtol=noise, count=count)
+    if count is None and found.gap < least_gap:
+        found = replace(found, basis=found.basis[:0], residual=0.0)
+    basis = found.basis
+    for _ in range(reweightings if found.dim else 0):
+        violation = (equations @ basis.mT).flatten(1).norm(dim=1)
+        usual = violation.median().clamp(min=torch.finfo(violation.dtype).tiny)  # exact data violate nothing
+        weights = (1 + (violation / usual).square()) ** -1
+        basis = null_space((equations * weights[:, None, None]).flatten(0, 1), count=found.dim).basis
+    return replace(found, basis=basis)
 
 
 def _equivariance_part(matrix: Tensor, value: Tensor, derivative: Tensor, vectors: int) -> Tensor:

@@ -103,7 +103,7 @@ def test_whole_numbers_of_many_values_may_be_counts_or_classes():
         Samples.read(x, many, y_kind="kind")
 
 
-def test_several_columns_are_read_as_vectors_and_said_to_be(caplog):
+def test_several_columns_are_read_as_vectors_and_logged(caplog):
     samples = Samples.read(X, X)
     assert samples.y.vectors.shape == (4, 1, 6)
     assert "read as y_rep=V" in caplog.text

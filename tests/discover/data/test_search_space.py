@@ -14,7 +14,7 @@ def plane_in_space() -> torch.Tensor:
     return torch.cat([plane, -plane], dim=1)
 
 
-def test_every_matrix_keeps_the_data_in_their_span(plane_in_space):
+def test_every_matrix_maps_the_span_of_the_data_into_itself(plane_in_space):
     space = SearchSpace.of_data(plane_in_space)
     moved = plane_in_space @ space.matrices.mT
     outside = moved - moved @ space.whitening.span.projector
@@ -36,7 +36,7 @@ def test_whitened_data_have_unit_second_moments(plane_in_space):
     torch.testing.assert_close(z.mT @ z / 50, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
-def test_a_mask_is_kept_in_every_matrix(plane_in_space):
+def test_a_mask_holds_for_every_matrix(plane_in_space):
     space = SearchSpace.of_data(plane_in_space, "blocks:2")
     assert not space.matrices[:, ~allowed_entries("blocks:2", 4)].any()
     # on this plane both blocks must do the same
@@ -49,7 +49,7 @@ def test_undetermined_directions_are_those_without_data(plane_in_space):
     assert (plane_in_space @ directions.mT).abs().max() < EXACT * plane_in_space.abs().max()
 
 
-def test_the_equations_of_the_data_are_said_in_their_names(plane_in_space):
+def test_the_equations_of_the_data_are_written_in_their_names(plane_in_space):
     names = ("a [m]", "b [m]", "c [m]", "d [m]")
     relations = SearchSpace.of_data(plane_in_space).whitening.relations(names)
     assert sorted(relations) == ["a + c = 0", "b + d = 0"]
