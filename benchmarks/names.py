@@ -1,6 +1,6 @@
 """How often an algebra is named right from its generators alone, in random coordinates and random bases, with noise.
 
-    python benchmarks/names.py --out results/names.json
+    python benchmarks/names.py --out results/names.json --held-out
 
 A presentation of an algebra: coordinates x -> g x with a condition number uniform in [1, 10]; generators mixed by
 a random matrix of condition number at most 10; then noise, independent for each entry, of the given size
@@ -122,7 +122,7 @@ def main(out: Path | None = None, *, repeats: int = 10, first_seed: int = 0, hel
         held_out: also the algebras, and the seeds, that were kept aside while the settings were chosen.
     """
     torch.set_num_threads(1)
-    content: dict[str, Any] = {"environment": environment(), "repeats": repeats}
+    content: dict[str, Any] = {"environment": environment(), "repeats": repeats, "first_seed": first_seed}
     studies = {"tuning": (TUNING, first_seed)} | (
         {"held_out": (HELD_OUT, first_seed + 10**6)} if held_out else {}
     )
