@@ -9,6 +9,7 @@ from discover.equations.joint import JointEquation
 from discover.equations.library import EquivariantLibrary, PolynomialLibrary
 from discover.equations.shooting import RefinedEquation, refine_equation
 from discover.equations.sindy import SINDy
+from discover.find_symmetries import GeneratorResult, SymmetryReport, find_symmetries
 from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from discover.spectral.spectral import Spectral
@@ -22,6 +23,7 @@ __all__ = [
     "EquivarianceTest",
     "EquivariantLibrary",
     "Forecast",
+    "GeneratorResult",
     "JointEquation",
     "LaLiGAN",
     "LatentSymmetry",
@@ -32,9 +34,11 @@ __all__ = [
     "Refinement",
     "SINDy",
     "Spectral",
+    "SymmetryReport",
     "Verdict",
     "certify",
     "equivariance_test",
+    "find_symmetries",
     "forecast",
     "identify",
     "refine",
