@@ -15,8 +15,9 @@ from torch import Tensor
 from discover.adversarial.liegan import LieGAN
 from discover.algebra.draw import draw_basis
 from discover.algebra.refine import refine
+from discover.algebra.structure import orthonormal
 from discover.data.samples import Samples, YKind, column_names
-from discover.spectral.spectral import Spectral
+from discover.spectral.spectral import Spectral, robust_null_space
 from discover.spectral.tangent import normals
 from discover.validation.certify import certify
 from discover.validation.equivariance_test import Defect, EquivarianceTest, equivariance_test
@@ -26,6 +27,7 @@ from equivariant.augment import RandomGroupAction
 from equivariant.compare import closure_error, span
 from equivariant.metric import invariant_metrics
 from equivariant.nn.emlp import EMLP
+from equivariant.nullspace import NullSpace
 from equivariant.rep import Rep, Scalar, V
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ __all__ = ["GeneratorResult", "SymmetryReport", "find_symmetries"]
 FEW = 400  # samples, below which the report says that they are few
 LEAST = 80  # samples without which neither half can be judged
 LEAST_GROUPS = 8
+LARGEST_ZERO = 0.3  # relative singular value above which no generator is proposed
+LEAST_RATIO = 1.5  # of neighbouring singular values, where generators are proposed
 STEPS = 2000  # of the network behind the generators
 TESTED = 4000  # evaluation rows beyond which a test gains little
 ORDERED = 2000  # discovery rows that the order of nested algebras is taken from
@@ -48,6 +52,7 @@ ALL_PAIRS_UP_TO = 4  # dimensions up to which every coordinate pair is a hypothe
 HYPOTHESES_UP_TO = 12
 RESAMPLES = 1000
 SMALL = 0.05  # part of the largest entry below which a generator's name leaves an entry out
+NAMED = 6  # generators of an algebra that the words name
 SHOWN = 4  # broken or rejected generators that the words name
 LEAST_EXPLAINED = 0.5  # R^2 below which the report asks for less noise first
 
@@ -126,7 +131,12 @@ class SymmetryReport:
         return self.verdict == "symmetric"
 
     def __str__(self) -> str:
-        return " ".join(self._sentences())
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The report in words, a sentence or two each."""
+        return tuple(self._sentences())
 
     def _sentences(self) -> Iterator[str]:
         yield self.sentence
@@ -148,7 +158,7 @@ class SymmetryReport:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the words, and the algebra if one was found."""
-        words = "".join(f"<p>{escape(sentence)}</p>" for sentence in self._sentences())
+        words = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         picture = self.algebra._repr_html_() if self.algebra.n_generators else ""
         return f"<div><b>{escape(self.verdict)}</b>{words}{picture}</div>"
 
@@ -348,6 +358,25 @@ class _Data:
         return self[torch.randperm(len(self.x), generator=torch.Generator().manual_seed(seed))[:most]]
 
 
+@dataclass(kw_only=True)
+class _Proposals(Spectral):
+    """Generators for a test that decides: where none fits at the usual noise, those below the widest gap."""
+
+    def _equations(self, samples: Samples, test: Samples, rng: torch.Generator) -> Tensor:
+        self._asked = super()._equations(samples, test, rng)
+        return self._asked
+
+    def _algebra(self, found: NullSpace, samples: Samples, names: Sequence[str]) -> LieAlgebra:
+        values = found.singular_values
+        small = int((values[:-1] < LARGEST_ZERO).sum())
+        if not found.dim and small:
+            ratios = values[1 : small + 1] / values[:small]
+            if float(ratios.max()) > LEAST_RATIO:
+                count = int(ratios.argmax()) + 1
+                found = robust_null_space(self._asked, count=count, reweightings=self.reweightings)
+        return super()._algebra(found, samples, names)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """A search on one half of the data and its tests on the other."""
@@ -402,7 +431,7 @@ class _Search:
         if test is not None:
             rows = self._results(algebra, test)
             sentence = (
-                f"{name}: {', '.join(row.name for row in rows)}. Equivariance defect at most "
+                f"{name}: {_listed(rows)}. Equivariance defect at most "
                 f"{_percent(test.worst.high)} of the motion ({1 - self.alpha:.0%} confidence)."
             )
             if test.worst.low > EXACTLY * self.margin:
@@ -440,7 +469,7 @@ class _Search:
         data = self.discovery
         if data.y is not None and not (data.y != data.y[:1]).any():
             return None
-        spectral = Spectral(
+        spectral = _Proposals(
             steps=STEPS, evaluation_steps=1, least_gap=1.0, seed=self.seed, progress=self.progress
         )
         return spectral.fit(data.x, data.y, coordinates=self.names, groups=data.groups, **data.options)
@@ -509,12 +538,13 @@ class _Search:
         if not tried:
             return ()
         hypotheses = LieAlgebra(torch.stack(tried), coordinates=self.names)
-        return self._results(hypotheses, self._test(hypotheses, self.alpha / 2))
+        rows = self._results(hypotheses, self._test(hypotheses, self.alpha / 2))
+        return tuple(replace(row, name=_name(row.matrix, self.names)) for row in rows)
 
     def _joined(
         self, algebra: LieAlgebra, rows: Sequence[GeneratorResult]
     ) -> tuple[LieAlgebra, str, EquivarianceTest] | None:
-        """The algebra with textbook generators that hold, too, where together they are closed and hold."""
+        """The algebra with textbook generators that hold, too, where the algebra they generate holds."""
         if not rows:
             return None
         more = torch.stack([row.matrix for row in rows])
@@ -522,9 +552,7 @@ class _Search:
             [more[:1]] if not algebra.n_generators else []
         )
         for basis in several:
-            if len(basis) > 1 and closure_error(basis) > CLOSED:
-                continue
-            joined, name = self._refined(LieAlgebra(basis, coordinates=self.names))
+            joined, name = self._refined(LieAlgebra(_closed(basis), coordinates=self.names))
             test = self._test(joined, self.alpha / 2)
             if test:
                 return joined, name, test
@@ -541,7 +569,7 @@ class _Search:
         try:
             spectral = self._spectral()
         except ValueError as error:
-            if "require nothing" not in str(error):
+            if "require nothing" not in str(error) and "do not determine" not in str(error):
                 raise
             spectral = None
         if spectral is not None:
@@ -582,7 +610,7 @@ class _Search:
         if all(answer == "symmetric" for answer in answers):
             high = max(defect.high for defect in defects)
             words = (
-                f"{name}: {', '.join(row.name for row in rows)}. The generators lead out of the surface that the data "
+                f"{name}: {_listed(rows)}. The generators lead out of the surface that the data "
                 f"fill by at most {_percent(high)} of the motion ({1 - self.alpha:.0%} confidence). {asked} The "
                 "distribution on the surface was not tested."
             )
@@ -658,6 +686,18 @@ def _with_basis(algebra: LieAlgebra, basis: Tensor, provenance: dict[str, Any]) 
     return LieAlgebra(basis, distribution, algebra.origin, algebra.coordinates, algebra.space, provenance)
 
 
+def _closed(basis: Tensor) -> Tensor:
+    """A basis of the smallest algebra that holds generators (c, k, k): theirs, where it is closed already."""
+    k = basis.shape[-1]
+    while len(basis) > 1 and closure_error(basis) > CLOSED:
+        bracket = torch.einsum("aij,bjk->abik", basis, basis)
+        more = (bracket - bracket.transpose(0, 1)).flatten(0, 1)
+        basis = orthonormal(torch.cat([basis, more[more.flatten(1).norm(dim=1) > 0]]), rtol=CLOSED)
+        if len(basis) == k * k:
+            break
+    return basis
+
+
 def _textbook_generators(k: int) -> Iterator[Tensor]:
     """Scaling, and rotations (in few dimensions boosts, too) of pairs of coordinates."""
     yield torch.eye(k, dtype=torch.float64)
@@ -699,6 +739,11 @@ def _name(matrix: Tensor, names: Sequence[str], scale: Tensor | None = None) -> 
         if len(values) == 2 and abs(complex(values.sum())) < SMALL and float(zero.abs().max()) < SMALL:
             return f"{kind} in a plane of {pair}"
     return f"combination of {pair}"
+
+
+def _listed(rows: Sequence[GeneratorResult]) -> str:
+    more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return ", ".join(row.name for row in rows[:NAMED]) + more
 
 
 def _percent(part: float) -> str:

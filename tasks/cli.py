@@ -115,6 +115,10 @@ def discover(file: Path, discovery: Annotated[Discovery | None, Parameter(name="
         file: the data; rows are samples, columns are named where the format has names.
     """
     discovery = discovery or Discovery()
+    if discovery.method == "auto":
+        report, folder = discovery.find(file), discovery.folder(file)
+        print(f"{report}\n\nEverything is in {folder}; read {folder}/report.html.")
+        return
     estimator, refinement = discovery.run(file)
     folder = discovery.folder(file)
     verdict = NOTHING if estimator.verdict_ is None else estimator.verdict_

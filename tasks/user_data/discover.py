@@ -8,13 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from discover import LieGAN, Refinement, Spectral, refine
+from discover import LieGAN, Refinement, Spectral, SymmetryReport, find_symmetries, refine
 from discover.algebra.draw import draw_action, draw_evidence, planes
 from equivariant import Rep, V
 from tasks.common.columns import DataFile
 from tasks.common.files import RunFolder, write_json
 from tasks.common.plots import draw_curves
 from tasks.common.report import (
+    Headline,
     Picture,
     Section,
     algebra_section,
@@ -26,6 +27,7 @@ from tasks.common.results import environment
 __all__ = ["Discovery"]
 
 ACTION = "Data before and after g = exp(w L), the group element of the found symmetry; {columns}."
+OF_A_METHOD = ("n_generators", "search_space", "distribution", "distribution_scale", "steps")
 
 
 @dataclass(kw_only=True)
@@ -39,8 +41,9 @@ class Discovery:
         y_rep: representation of y; "Scalar" for invariant targets.
         next_step: x holds trajectories (n, steps, k): the map goes from each step to the next.
         labels: y holds class labels, as whole numbers.
-        method: "liegan" (adversarial; distribution and map) or "spectral" (null space of the equations of a fitted
-            network; the map alone; finds the number of generators).
+        method: "auto" (``find_symmetries``: proposed on one half of the data, tested on the other); "liegan"
+            (adversarial; distribution and map) or "spectral" (null space of the equations of a fitted network; the
+            map alone; finds the number of generators), which alone take the settings below but the seed.
         n_generators: how many generators to look for; 1 for liegan, by the gap of the spectrum for spectral.
         search_space: "free", "blocks:2", or groups of coordinates that mix such as "0,1,4,5|2,3,6,7".
         distribution: of the coefficients: "normal", "uniform", or "integer" for a discrete group.
@@ -58,7 +61,7 @@ class Discovery:
     y_rep: str | None = None
     next_step: bool = False
     labels: bool = False
-    method: Literal["liegan", "spectral"] = "liegan"
+    method: Literal["auto", "liegan", "spectral"] = "auto"
     n_generators: int | None = None
     search_space: str = "free"
     distribution: Literal["normal", "uniform", "integer"] = "normal"
@@ -83,22 +86,53 @@ class Discovery:
             ValueError: for data, columns or settings that do not fit, or a folder of another run.
         """
         estimator = self._estimator(self.folder(path))
-        x_rep, y_rep = (None if text is None else Rep.parse(text) for text in (self.x_rep, self.y_rep))
-        y_rep = y_rep or (x_rep or V if self.next_step else None)
-        x, y, names, groups = self._data(DataFile.read(path))
-        y_kind = "class" if self.labels else None
-        digest = sha256(path.read_bytes()).hexdigest()
-        settings = {"task": "discover", "data": path.name, "data_digest": digest, **self.config()}
-        with RunFolder(
-            self.folder(path), settings, overwrite=self.overwrite, products=["*.safetensors"]
-        ) as folder:
-            estimator.fit(
-                x, y, x_rep=x_rep, y_rep=y_rep, y_kind=y_kind, coordinates=names or None, groups=groups
-            )
+        with self._claimed(path) as folder:
+            x, y, options = self._inputs(path)
+            estimator.fit(x, y, **options)
             vectors = x.double() if x.shape[-1] == estimator.algebra_.dim else estimator.span_.basis
             refinement = refine(estimator.algebra_, data=vectors)
             self._write(folder, path, estimator, refinement, vectors)
         return estimator, refinement
+
+    def find(self, path: Path) -> SymmetryReport:
+        """Run ``find_symmetries`` and write algebra, results and report to the run's folder.
+
+        Args:
+            path: of the data.
+
+        Returns:
+            The report.
+
+        Raises:
+            FileNotFoundError: where there are no data.
+            ValueError: for data, columns or settings that do not fit, or a folder of another run.
+        """
+        usual = {f.name: f.default for f in fields(self)}
+        given = [name for name in OF_A_METHOD if getattr(self, name) != usual[name]]
+        if given:
+            raise ValueError(
+                f"{given[0]} is a setting of liegan and spectral, got it for method auto; name one of them"
+            )
+        with self._claimed(path) as folder:
+            x, y, options = self._inputs(path)
+            report = find_symmetries(x, y, **options, seed=self.seed, progress=self.progress)
+            report.save(folder / "algebra.safetensors")
+            content = {
+                "task": "discover", "data": path.name, "config": self.config(), "environment": environment(),
+                "verdict": {"answer": report.verdict, "text": str(report)}, "name": report.name,
+                "digests": {"refined": report.algebra.digest},
+            }  # fmt: skip
+            write_json(folder / "results.json", content)
+            picture = Picture(figure=report.plot(), caption="The generators.")
+            write_report(
+                folder / "report.html",
+                f"Symmetries of {path.name}",
+                f"{len(x)} samples, one half to propose symmetries, the other to test them.",
+                headline=Headline(found=report.sentence, picture=picture, passed=bool(report)),
+                sections=[Section(heading="In words", lines=list(report.sentences))],
+                details={"settings": self.config(), "environment": environment()},
+            )
+        return report
 
     def folder(self, path: Path) -> Path:
         """Where the run's files go."""
@@ -108,6 +142,21 @@ class Discovery:
         """Every setting that decides the result."""
         free = ("out", "overwrite", "progress")
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in free}
+
+    def _claimed(self, path: Path) -> RunFolder:
+        digest = sha256(path.read_bytes()).hexdigest()
+        settings = {"task": "discover", "data": path.name, "data_digest": digest, **self.config()}
+        return RunFolder(self.folder(path), settings, overwrite=self.overwrite, products=["*.safetensors"])
+
+    def _inputs(self, path: Path) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
+        """x, y and how they are read."""
+        x_rep, y_rep = (None if text is None else Rep.parse(text) for text in (self.x_rep, self.y_rep))
+        y_rep = y_rep or (x_rep or V if self.next_step else None)
+        x, y, names, groups = self._data(DataFile.read(path))
+        return x, y, {
+            "x_rep": x_rep, "y_rep": y_rep, "y_kind": "class" if self.labels else None,
+            "coordinates": names or None, "groups": groups,
+        }  # fmt: skip
 
     def _estimator(self, folder: Path) -> LieGAN | Spectral:
         kind = LieGAN if self.method == "liegan" else Spectral

@@ -132,7 +132,7 @@ def test_show_refuses_data_of_other_columns(run, orbits_file, tmp_path):
 
 def test_discover_finds_the_rotation_in_trajectories(run, orbits_file, tmp_path):
     code, out, _ = run("discover", orbits_file, "--x", "train", "--next-step", "--search-space", "blocks:2",
-                       "--steps", 900, "--no-progress")  # fmt: skip
+                       "--method", "liegan", "--steps", 900, "--no-progress")  # fmt: skip
     assert code == 0
     assert "the map x -> y is equivariant" in out
     folder = tmp_path / "runs" / "discover-orbits"
@@ -149,10 +149,33 @@ def test_discover_reads_columns_of_a_csv(run, tmp_path, generator):
     rows = torch.cat([points, points.norm(dim=1, keepdim=True)], dim=1).tolist()
     (tmp_path / "ring.csv").write_text("a,b,r\n" + "\n".join(",".join(map(str, row)) for row in rows))
     code, _, err = run(
-        "discover", "ring.csv", "--y", "r", "--y-rep", "Scalar", "--steps", 60, "--no-progress"
+        "discover",
+        "ring.csv",
+        "--y",
+        "r",
+        "--y-rep",
+        "Scalar",
+        "--method",
+        "liegan",
+        "--steps",
+        60,
+        "--no-progress",
     )
     assert (code, err) == (0, "")
     assert LieAlgebra.load(tmp_path / "runs/discover-ring/raw.safetensors").coordinates == ("a", "b")
+
+
+def test_discover_alone_reports_a_tested_symmetry(run, tmp_path, generator):
+    points = torch.randn(400, 2, generator=generator)
+    ring = points / points.norm(dim=1, keepdim=True)
+    (tmp_path / "ring.csv").write_text("a,b\n" + "\n".join(",".join(map(str, row)) for row in ring.tolist()))
+    code, out, err = run("discover", "ring.csv", "--no-progress")
+    assert (code, err) == (0, "")
+    assert out.startswith("so(2): rotation of (a, b).")
+    folder = tmp_path / "runs/discover-ring"
+    assert LieAlgebra.load(folder / "algebra.safetensors").name == "so(2)"
+    assert "rotation of (a, b)" in (folder / "report.html").read_text()
+    assert json.loads((folder / "results.json").read_text())["verdict"]["answer"] == "symmetric"
 
 
 @pytest.mark.parametrize(("target", "found"), [("r", 1), ("b", 0)])
@@ -277,7 +300,7 @@ def test_a_refused_run_does_not_claim_its_folder(run, tmp_path):
 
 def test_other_data_in_the_same_folder_are_refused_unless_overwritten(run, tmp_path):
     random = np.random.default_rng(0)
-    arguments = ["discover", "a.npy", "--steps", 20, "--no-progress"]
+    arguments = ["discover", "a.npy", "--method", "liegan", "--steps", 20, "--no-progress"]
     np.save(tmp_path / "a.npy", random.normal(size=(50, 2)))
     assert run(*arguments)[0] == 0
     np.save(tmp_path / "a.npy", random.normal(size=(50, 2)))
