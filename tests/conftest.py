@@ -1,11 +1,15 @@
 """What every test shares: one thread, the three tolerances, and the shared data where it is present."""
 
+import os
 from pathlib import Path
 
-import pytest
-import torch
+# Tiny tensors on shared cores run ten times slower with the default number of threads; BLAS reads this when it loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Tiny tensors on shared cores run ten times slower with the default number of threads.
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
 torch.set_num_threads(1)
 
 EXACT = 1e-10  # float64, relative
