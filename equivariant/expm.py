@@ -391,6 +391,7 @@ def is_traced(matrices: Tensor) -> bool:
     Args:
         matrices: an argument of the call.
     """
+    if torch.compiler.is_compiling():  # first: the compiler cannot follow the question below
+        return True
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(matrices)  # type: ignore[attr-defined]
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
-    return torch.compiler.is_compiling() or tracing or wrapped
+    return torch.jit.is_tracing() or wrapped  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@ Your own table
 ==============
 
 A file of columns, a question: is there a linear symmetry in it? Here the table is a potential measured in a trap that
-is round in x and y and stiffer along z. ``Spectral`` fits a network to it, and every generator L with
+is round in x and y and not harmonic along z. ``Spectral`` fits a network to it, and every generator L with
 Df(x) L x = 0 is a symmetry.
 """
 
@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 random = np.random.default_rng(0)
 position = random.normal(size=(2000, 3))
-potential = 0.5 * (position[:, 0] ** 2 + position[:, 1] ** 2 + 4 * position[:, 2] ** 2)
+potential = 0.5 * (position[:, 0] ** 2 + position[:, 1] ** 2) + 0.5 * position[:, 2] ** 4
 measured = potential + 0.01 * random.normal(size=2000)
 folder = Path(tempfile.mkdtemp())
 with (folder / "trap.csv").open("w", newline="") as file:
@@ -35,16 +35,16 @@ with (folder / "trap.csv").open("w", newline="") as file:
 # %%
 # NumPy arrays, tensors, lists and data frames are all taken; the names of the columns become the coordinates.
 
-table = torch.tensor(np.loadtxt(folder / "trap.csv", delimiter=",", skiprows=1))
+table = np.loadtxt(folder / "trap.csv", delimiter=",", skiprows=1)
 spectral = Spectral(progress=False).fit(table[:, :3], table[:, 3], coordinates=["x [mm]", "y [mm]", "z [mm]"])
 print(spectral.verdict_)
-print(spectral.algebra_)
+spectral.algebra_
 
 # %%
 # Is it a known algebra, in these coordinates?
 
 algebra = refine(spectral.algebra_, data=table[:, :3]).algebra
-print(identify(algebra))
+print(identify(algebra).name)
 figure = draw_basis(algebra)
 figure
 

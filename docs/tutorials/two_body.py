@@ -36,7 +36,7 @@ print(liegan.verdict_)
 refinement = refine(liegan.algebra_, data=x)
 algebra = refinement.algebra
 print(refinement)
-print(identify(algebra, data=x))
+print(identify(algebra, data=x).name)
 figure = draw_basis(algebra)
 figure
 

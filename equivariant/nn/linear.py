@@ -48,7 +48,7 @@ class EquivariantLinear(ExactConstants):
     Example:
         >>> from equivariant import V, catalogue
         >>> EquivariantLinear(2 * V, V, catalogue.lorentz())
-        EquivariantLinear(2*V -> V, weights=2, residual=0.0e+00)
+        EquivariantLinear(2*V -> V, weights=2, residual=...)
     """
 
     theta: Tensor
