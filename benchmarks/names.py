@@ -8,7 +8,6 @@ relative to the generator. ``TUNING`` served to choose the settings; ``HELD_OUT`
 Three answers are counted: right, not in the catalogue (no claim), and wrong.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Any
 
 import cyclopts
 import torch
+from common import write_result
 from torch import Tensor
 
 from discover import identify
 from discover.algebra.textbook import textbook
 from equivariant import LieAlgebra, catalogue
 from equivariant.compare import structure_constants
-from tasks.common.results import environment
 
 # the catalogue has no algebra for these, so no name is right
 UNNAMED = "not in the catalogue"
@@ -122,7 +121,7 @@ def main(out: Path | None = None, *, repeats: int = 10, first_seed: int = 0, hel
         held_out: also the algebras, and the seeds, that were kept aside while the settings were chosen.
     """
     torch.set_num_threads(1)
-    content: dict[str, Any] = {"environment": environment(), "repeats": repeats, "first_seed": first_seed}
+    content: dict[str, Any] = {"repeats": repeats, "first_seed": first_seed}
     studies = {"tuning": (TUNING, first_seed)} | (
         {"held_out": (HELD_OUT, first_seed + 10**6)} if held_out else {}
     )
@@ -133,7 +132,7 @@ def main(out: Path | None = None, *, repeats: int = 10, first_seed: int = 0, hel
             for failure in row["failures"]:
                 print("   ", *failure.values())
     if out is not None:
-        out.write_text(json.dumps(content, indent=1) + "\n")
+        write_result(out, content, *(["--held-out"] if held_out else []))
 
 
 if __name__ == "__main__":

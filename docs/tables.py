@@ -249,14 +249,40 @@ def import_time() -> str:
 
 
 def names() -> str:
-    path = RESULTS / "names.json"
-    if not path.exists():
-        return "Not measured yet.\n"
     content = load("names.json")
-    rows = [[row["set"], number(row["noise"]), row["presentations"], row["right"], row["unnamed"], row["wrong"]]
-            for row in content["summary"]]  # fmt: skip
-    header = ("set", "noise", "presentations", "named right", "not named", "named wrong")
+    sets = {"used while the rules were chosen": content["tuning"], "kept aside": content.get("held_out", [])}
+    rows = [
+        [label, f"{row['noise']:.0%}", row["right"], row["not named"], row["wrong"]]
+        for label, counts in sets.items()
+        for row in counts
+    ]
+    header = ("algebras", "noise", "named right", "not named", "named wrong")
     return table(header, rows) + source("names.json", content)
+
+
+def verdict() -> str:
+    content = load("verdict.json")
+    rows = [
+        [f"{row['truth']}: {row['kind']}", row["problems"], row["symmetric"], row["not symmetric"], row["cannot tell"]]
+        for row in content["by_kind"]
+    ]  # fmt: skip
+    by_size = [
+        [f"{row['truth']}: n = {row['n']}", row["problems"], row["symmetric"], row["not symmetric"], row["cannot tell"]]
+        for row in content["by_n"]
+        if row["truth"] != "near"
+    ]  # fmt: skip
+    low, high = content["false_rate_interval"]
+    power, rival = content["power_interval"], content["published"]["SymCert"]
+    summary = (
+        f"False declarations: {content['false_declarations']} of {content['null_problems']} "
+        f"(95 % interval of the rate {low:.2%} to {high:.2%}; {content['alpha']:.0%} were allowed). "
+        f"Declared symmetric: {content['declared_symmetric']} of {content['symmetric_problems']} exactly symmetric "
+        f"problems ({power[0]:.0%} to {power[1]:.0%}); called not symmetric: {content['called_not_symmetric']}. "
+        f"Published for SymCert on its own problems: {rival['false_certification']:.1%} false, "
+        f"{rival['detection']:.1%} detected.\n\n"
+    )
+    header = ("problems", "number", "symmetric", "not symmetric", "cannot tell")
+    return summary + table(header, rows + by_size) + source("verdict.json", content)
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -270,6 +296,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "models": models,
     "import_time": import_time,
     "names": names,
+    "verdict": verdict,
 }
 
 
