@@ -43,6 +43,7 @@ LEAST_RATIO = 1.5  # of neighbouring singular values, where generators are propo
 STEPS = 2000  # of the network behind the generators
 TESTED = 4000  # evaluation rows beyond which a test gains little
 ORDERED = 2000  # discovery rows that the order of nested algebras is taken from
+MANY = 10  # generators, beyond which refinement takes fewer rows: it takes seconds
 MOST_NESTED = 4
 CLOSED = 0.05  # closure error below which a subspace is taken for an algebra
 EXACTLY = (
@@ -144,7 +145,8 @@ class SymmetryReport:
             rows = ", ".join(_name(matrix.double(), algebra.coordinates) for matrix in algebra.basis)
             yield f"Inside it, {name} ({rows}) holds up to {_percent(test.worst.high)}."
         if self.undetermined:
-            yield f"Not determined by these data, which all obey {', '.join(self.undetermined)}: other directions."
+            obeyed = ", ".join(self.undetermined)
+            yield f"Not determined by these data: what generators do to vectors that do not obey {obeyed}."
         if self.equations:
             yield f"All data obey {', '.join(self.equations)}."
         rows = [
@@ -390,7 +392,15 @@ class _Search:
     progress: bool
 
     def of_map(self) -> SymmetryReport:
-        spectral = self._spectral()
+        try:
+            spectral = self._spectral()
+        except ValueError as error:
+            if "do not determine" not in str(error):
+                raise
+            sentence = (
+                f"Cannot tell: {str(error).split(';')[0]}. More samples, or fewer coordinates, would decide."
+            )
+            return self._report(self._nothing(), "", "cannot tell", sentence)
         if spectral is None:
             return self._report(
                 self._nothing(),
@@ -430,12 +440,15 @@ class _Search:
         }  # fmt: skip
         if test is not None:
             rows = self._results(algebra, test)
+            measured = test.worst.low > EXACTLY * self.margin
             sentence = (
-                f"{name}: {_listed(rows)}. Equivariance defect at most "
+                f"{'Approximately ' if measured else ''}{name}: {_listed(rows)}. Equivariance defect at most "
                 f"{_percent(test.worst.high)} of the motion ({1 - self.alpha:.0%} confidence)."
             )
-            if test.worst.low > EXACTLY * self.margin:
-                sentence += f" It is approximate: the defect is at least {_percent(test.worst.low)}."
+            if measured:
+                sentence += (
+                    f" The defect is at least {_percent(test.worst.low)}, so the symmetry is not exact."
+                )
             nested = tuple(entry for entry in passed if entry[0].n_generators < algebra.n_generators)
             return self._report(algebra, name, "symmetric", sentence, generators=rows, nested=nested, **facts)
         asked = (*candidates, *others)
@@ -478,6 +491,8 @@ class _Search:
         if not algebra.n_generators:
             return algebra, ""
         data = self.discovery
+        if algebra.n_generators > MANY:
+            data = data.thinned(ORDERED, self.seed)
         samples = data.samples
         if samples.labels is None and data.y is not None:
             refinement = refine(algebra, data.x, data.y, x_rep=data.x_rep, y_rep=data.y_rep)
