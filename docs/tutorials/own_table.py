@@ -3,8 +3,7 @@ Your own table
 ==============
 
 A file of columns, a question: is there a linear symmetry in it? Here the table is a potential measured in a trap that
-is round in x and y and not harmonic along z. ``Spectral`` fits a network to it, and every generator L with
-Df(x) L x = 0 is a symmetry.
+is round in x and y and not harmonic along z. ``find_symmetries`` looks for every generator L with Df(x) L x = 0.
 """
 
 import csv
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from discover import Spectral, identify, refine
-from discover.algebra.draw import draw_basis, draw_spectrum
+from discover import find_symmetries
+from discover.algebra.draw import draw_spectrum
+from equivariant import Scalar, V
 
 torch.set_num_threads(1)
 
@@ -33,27 +33,31 @@ with (folder / "trap.csv").open("w", newline="") as file:
     writer.writerows(np.column_stack([position, measured]).tolist())
 
 # %%
-# NumPy arrays, tensors, lists and data frames are all taken; the names of the columns become the coordinates.
+# NumPy arrays, tensors, lists and data frames are all taken. Generators are proposed on one half of the rows and tested
+# on the other; the report says what holds, up to what, and what was ruled out.
 
 table = np.loadtxt(folder / "trap.csv", delimiter=",", skiprows=1)
-spectral = Spectral(progress=False).fit(table[:, :3], table[:, 3], coordinates=["x [mm]", "y [mm]", "z [mm]"])
-print(spectral.verdict_)
-spectral.algebra_
+report = find_symmetries(table[:, :3], table[:, 3], coordinates=["x [mm]", "y [mm]", "z [mm]"])
+print(report)
 
 # %%
-# Is it a known algebra, in these coordinates?
+# The algebra is a value: it knows its brackets, its name and its file format.
 
-algebra = refine(spectral.algebra_, data=table[:, :3]).algebra
-print(identify(algebra).name)
-figure = draw_basis(algebra)
+print(report.name)
+report.algebra
+
+# %%
+figure = draw_spectrum(report.algebra)
 figure
 
 # %%
-figure = draw_spectrum(algebra)
-figure
+# It leads straight on to a network that obeys it, here an invariant one, and to augmentation.
+
+model = report.model(V, Scalar, hidden=32)
+action = report.augmentation(V, Scalar)
+print(model)
 
 # %%
-# The algebra is a value and a file. From a shell the same is
-# ``liesmith discover trap.csv --x "x [mm],y [mm],z [mm]" --y "U [mJ]" --method spectral``.
+# From a shell the same is ``liesmith discover trap.csv --x "x [mm],y [mm],z [mm]" --y "U [mJ]"``.
 
-algebra.save(folder / "algebra.safetensors")
+report.save(folder / "algebra.safetensors")
