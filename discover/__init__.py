@@ -14,7 +14,7 @@ from discover.latent.laligan import LaLiGAN
 from discover.latent.symmetry import LatentSymmetry
 from discover.spectral.spectral import Spectral
 from discover.validation.certify import Verdict, certify
-from discover.validation.equivariance_test import Defect, EquivarianceTest, equivariance_test
+from discover.validation.equivariance import Defect, EquivarianceTest, equivariance_test
 
 __all__ = [
     "Change",

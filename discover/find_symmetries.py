@@ -20,7 +20,7 @@ from discover.data.samples import Samples, YKind, column_names
 from discover.spectral.spectral import Spectral, robust_null_space
 from discover.spectral.tangent import normals
 from discover.validation.certify import certify
-from discover.validation.equivariance_test import Defect, EquivarianceTest, equivariance_test
+from discover.validation.equivariance import Defect, EquivarianceTest, equivariance_test
 from equivariant.algebra import LieAlgebra
 from equivariant.arrays import ArrayLike, as_tensor
 from equivariant.augment import RandomGroupAction
