@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -91,7 +91,7 @@ class Recipe:
             raise ValueError(f"{path} was made with other settings; give another --out, or remove it")
         return "done"
 
-    def make(self, folder: Path, number: int, made: Callable[[int], None] = lambda n: None) -> None:
+    def make(self, folder: Path, number: int, made: Callable[[int], object] = lambda n: None) -> None:
         """Generate shard ``number`` and write it; ``made`` is called with the number of new jets, every few.
 
         Raises ``ImportError`` without the extra.
@@ -169,6 +169,18 @@ class JetGenerator:
         return len(todo)
 
     def _work(self, recipe: Recipe, todo: list[int], n_shards: int) -> None:
+        total, kept = self.jets_per_shard * n_shards, self.jets_per_shard * (n_shards - len(todo))
+        with tqdm(total=total, initial=kept, unit="jet", desc="jets", disable=not self.progress) as bar:
+            if (
+                self.workers == 1
+            ):  # no process: a script without a guard of its main module may call this, too
+                with _silent_stdout():
+                    for number in todo:
+                        recipe.make(self.out, number, bar.update)
+            else:
+                self._share(recipe, todo, bar)
+
+    def _share(self, recipe: Recipe, todo: list[int], bar: tqdm) -> None:
         """Let processes take numbers from one queue and report jets in another."""
         context = multiprocessing.get_context("spawn")
         numbers, made = context.Queue(), context.Queue()
@@ -177,15 +189,26 @@ class JetGenerator:
             numbers.put(number)
         arguments = (recipe, self.out, numbers, made)
         workers = [context.Process(target=_worker, args=arguments, daemon=True) for _ in range(n)]
-        total, kept = self.jets_per_shard * n_shards, self.jets_per_shard * (n_shards - len(todo))
-        with tqdm(total=total, initial=kept, unit="jet", desc="jets", disable=not self.progress) as bar:
-            try:
-                for worker in workers:
-                    worker.start()
-                _watch(workers, made, bar)
-            finally:
-                for worker in workers:
-                    worker.terminate()
+        try:
+            for worker in workers:
+                worker.start()
+            _watch(workers, made, bar)
+        finally:
+            for worker in workers:
+                worker.terminate()
+
+
+@contextlib.contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """Keep FastJet's banner off the screen."""
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _watch(workers: list[Any], made: Any, bar: tqdm) -> None:

@@ -282,4 +282,4 @@ def test_what_goes_wrong_in_a_worker_is_raised(tmp_path, inline, monkeypatch):
 def test_a_worker_that_is_killed_is_noticed(tmp_path, inline, monkeypatch):
     monkeypatch.setattr(Inline, "exitcode", -9)
     with pytest.raises(OSError, match="code -9; run again"):
-        JetGenerator(out=tmp_path, shards="0", jets_per_shard=4, progress=False).run()
+        JetGenerator(out=tmp_path, shards="0..1", jets_per_shard=4, workers=2, progress=False).run()
