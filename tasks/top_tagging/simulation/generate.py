@@ -109,7 +109,7 @@ class Recipe:
         order = np.random.default_rng([self.seed, number, len(LABELS)]).permutation(len(jets))
         write_shard(shard_path(folder, number), jets[torch.from_numpy(order)], self.about(number))
 
-    def _generate(self, kind: Kind, number: int, made: Callable[[int], None]) -> list[np.ndarray]:
+    def _generate(self, kind: Kind, number: int, made: Callable[[int], object]) -> list[np.ndarray]:
         """Constituents of half a shard's jets of one kind."""
         rng = np.random.default_rng([self.seed, number, LABELS[kind]])
         half, jets = self.jets // 2, []
