@@ -134,7 +134,7 @@ def refine(
         if isinstance(proposal, str):
             changes.append(Change(step=name, size=0.0, note=proposal))
             return
-        change = judge.weigh(name, state, *proposal, always)
+        change = judge.decide(name, state, *proposal, always)
         state = proposal[0] if change.taken else state
         changes.append(change)
 
@@ -202,7 +202,7 @@ class _Judge:
         rows = self.whitening.generators(algebra.basis)
         return rows / rows.flatten(1).norm(dim=1)[:, None, None].clamp(min=1e-300)
 
-    def weigh(self, name: str, before: LieAlgebra, after: LieAlgebra, note: str, always: bool) -> Change:
+    def decide(self, name: str, before: LieAlgebra, after: LieAlgebra, note: str, always: bool) -> Change:
         size = _angle(before, after, self.span)
         if always or size < ROUNDING or after.n_generators == 0:
             return Change(step=name, size=size, note=note)

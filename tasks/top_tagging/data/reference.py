@@ -179,6 +179,8 @@ class _Block:
 @contextlib.contextmanager
 def _table(path: Path) -> Iterator[Any]:
     """The dataset ``table/table`` of an HDF5 file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}; the reference set is at {ADDRESS}")
     try:
         import h5py
     except ImportError as error:
@@ -187,8 +189,6 @@ def _table(path: Path) -> Iterator[Any]:
         ) from None
     with contextlib.suppress(ImportError):
         import_module("hdf5plugin")  # more kinds of compression, where it is installed
-    if not path.is_file():
-        raise FileNotFoundError(f"no file at {path}; the reference set is at {ADDRESS}")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
