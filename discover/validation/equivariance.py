@@ -33,6 +33,7 @@ POINTS, DRAWS = 1500, 200
 KEPT = 0.9  # share of the points, those of least leverage, over which the defect is averaged
 RANK_TOLERANCE = 1e-6
 LEAST_NOISE = 1e-7  # of the variance of the target
+CONSTANT = 1e-12  # a column that varies less, relative to its size, is constant
 LEAST_MOTION = 1e-6  # a generator that moves the data less, relative to the largest, does nothing to them
 
 
@@ -156,8 +157,8 @@ def equivariance_test(
         The defects, their intervals and the answer.
 
     Raises:
-        ValueError: for wrong shapes, NaN, fewer than 40 samples, an algebra of another dimension or without
-            generators, or a margin or level out of range.
+        ValueError: for wrong shapes, NaN, fewer than 40 samples, inputs that never change, an algebra of another
+            dimension or without generators, or a margin or level out of range.
 
     Example:
         >>> from equivariant import catalogue
@@ -243,7 +244,11 @@ def _whitened(samples: Samples, algebra: LieAlgebra) -> tuple[Tensor, Tensor]:
     motion = torch.cat(
         [moved.flatten(2), flat.new_zeros(len(basis), len(flat), samples.x.scalars.shape[1])], dim=2
     )
-    scale = flat.std(0).clamp(min=1e-300)
+    scale = flat.std(0)
+    varies = scale > CONSTANT * flat.abs().amax(0)
+    if not varies.any():
+        raise ValueError("x must vary, got the same values in every sample")
+    scale = torch.where(varies, scale, torch.inf)  # what leads out of the span of the data is not tested
     centred = (flat - flat.mean(0)) / scale
     _, singular, right = torch.linalg.svd(centred, full_matrices=False)
     kept = singular > RANK_TOLERANCE * singular[0]

@@ -96,3 +96,21 @@ def test_what_is_refused(arguments, message):
 def test_an_algebra_of_another_dimension_is_refused():
     with pytest.raises(ValueError, match="size 2"):
         equivariance_test(catalogue.rotation(3), normal(300, 2), normal(300, 1))
+
+
+def test_inputs_that_never_change_are_refused():
+    with pytest.raises(ValueError, match="must vary"):
+        equivariance_test(catalogue.rotation(2), torch.ones(300, 2), normal(300, 1))
+
+
+def test_a_constant_column_adds_nothing():
+    x = normal(300, 2)
+    y = noisy((x**2).sum(1), 0.05)
+    basis = torch.zeros(1, 3, 3, dtype=torch.float64)
+    basis[0, :2, :2] = catalogue.rotation(2).basis[0]
+    with_column = torch.cat([x, torch.full((300, 1), 5.0, dtype=torch.float64)], dim=1)
+    found, plain = (
+        equivariance_test(LieAlgebra(basis), with_column, y),
+        equivariance_test(catalogue.rotation(2), x, y),
+    )
+    assert found.worst.high == pytest.approx(plain.worst.high, rel=1e-6)
